@@ -1,0 +1,157 @@
+//! Who said what at home. The catalog's unit is the site: a site says one thing of one mail. But
+//! a site has many people, and each may speak once per mail and take back what he said. This
+//! module keeps their acts apart and derives the site's one opinion from them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::statement::{MailId, Opinion};
+
+/// One person's (or trap's) word. What is withdrawn is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Act {
+    /// Spam.
+    Report = 1,
+    /// It came to a trap address.
+    TrapReport = 2,
+    /// Not spam.
+    Revoke = 3,
+}
+
+impl Act {
+    /// The act with this number on disk.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Report, Self::TrapReport, Self::Revoke].into_iter().find(|act| *act as u8 == byte)
+    }
+}
+
+/// Who acted: a name that the agent vouches for, and whether he administers the site.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reporter {
+    /// User name, as the socket's peer or a believed door gave it.
+    pub name: String,
+    /// An administrator's word settles what the site says, and he may withdraw any.
+    pub administrator: bool,
+}
+
+/// All acts on the site's mails.
+#[derive(Clone, Debug, Default)]
+pub struct Acts {
+    by_mail: HashMap<MailId, BTreeMap<Reporter, Act>>,
+}
+
+impl Acts {
+    /// What the site says of a mail: the administrator's word if he spoke, else the majority of
+    /// its people, and nothing when they are split. A trap's report counts when no person's does.
+    #[must_use]
+    pub fn opinion(&self, mail: MailId) -> Opinion {
+        let Some(acts) = self.by_mail.get(&mail) else { return Opinion::Withdrawn };
+        let said = |act: Act, administrator: bool| {
+            acts.iter()
+                .filter(|(who, what)| **what == act && who.administrator == administrator)
+                .count()
+        };
+        for administrator in [true, false] {
+            let (reports, revokes) =
+                (said(Act::Report, administrator), said(Act::Revoke, administrator));
+            match reports.cmp(&revokes) {
+                std::cmp::Ordering::Greater => return Opinion::Report,
+                std::cmp::Ordering::Less => return Opinion::Revoke,
+                std::cmp::Ordering::Equal if reports > 0 => return Opinion::Withdrawn,
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+        let trapped = acts.values().any(|act| *act == Act::TrapReport);
+        if trapped { Opinion::TrapReport } else { Opinion::Withdrawn }
+    }
+
+    /// What this person said of a mail.
+    #[must_use]
+    pub fn of(&self, mail: MailId, who: &Reporter) -> Option<Act> {
+        self.by_mail.get(&mail).and_then(|acts| acts.get(who)).copied()
+    }
+
+    /// How many people's words there are on a mail.
+    #[must_use]
+    pub fn count(&self, mail: MailId) -> usize {
+        self.by_mail.get(&mail).map_or(0, BTreeMap::len)
+    }
+
+    /// Sets what a person says of a mail; an earlier word of his is replaced.
+    pub fn set(&mut self, mail: MailId, who: Reporter, act: Act) {
+        self.by_mail.entry(mail).or_default().insert(who, act);
+    }
+
+    /// Takes back what a person said; with `all`, what anybody said. False when there was
+    /// nothing to take back.
+    pub fn withdraw(&mut self, mail: MailId, who: &Reporter, all: bool) -> bool {
+        let Some(acts) = self.by_mail.get_mut(&mail) else { return false };
+        let before = acts.len();
+        acts.retain(|other, _| !all && other != who);
+        let withdrawn = acts.len() < before;
+        if acts.is_empty() {
+            self.by_mail.remove(&mail);
+        }
+        withdrawn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(name: &str) -> Reporter {
+        Reporter { name: name.into(), administrator: name == "root" }
+    }
+
+    #[track_caller]
+    fn check(acts: &[(&str, Option<Act>)], expected: Opinion) {
+        let mail = MailId(1);
+        let mut all = Acts::default();
+        for (name, act) in acts {
+            match act {
+                Some(act) => all.set(mail, who(name), *act),
+                None => {
+                    all.withdraw(mail, &who(name), false);
+                }
+            }
+        }
+        assert_eq!(all.opinion(mail), expected, "{acts:?}");
+    }
+
+    #[test]
+    fn what_a_site_says() {
+        use Act::{Report, Revoke, TrapReport};
+        check(&[], Opinion::Withdrawn);
+        check(&[("ann", Some(Report))], Opinion::Report);
+        check(
+            &[("ann", Some(Report)), ("ann", Some(Revoke)), ("ann", Some(Report))],
+            Opinion::Report,
+        );
+        check(&[("ann", Some(Report)), ("ann", None)], Opinion::Withdrawn);
+        check(&[("ann", Some(Report)), ("bob", None)], Opinion::Report);
+        check(&[("ann", Some(Report)), ("bob", Some(Revoke))], Opinion::Withdrawn);
+        check(
+            &[("ann", Some(Report)), ("bob", Some(Revoke)), ("cy", Some(Revoke))],
+            Opinion::Revoke,
+        );
+        check(
+            &[("ann", Some(Report)), ("bob", Some(Report)), ("root", Some(Revoke))],
+            Opinion::Revoke,
+        );
+        check(&[("trap", Some(TrapReport))], Opinion::TrapReport);
+        check(&[("trap", Some(TrapReport)), ("ann", Some(Revoke))], Opinion::Revoke);
+    }
+
+    #[test]
+    fn the_administrator_may_withdraw_everything() {
+        let mail = MailId(4);
+        let mut acts = Acts::default();
+        acts.set(mail, who("ann"), Act::Report);
+        acts.set(mail, who("bob"), Act::Report);
+        assert!(acts.withdraw(mail, &who("root"), true));
+        assert_eq!((acts.opinion(mail), acts.count(mail)), (Opinion::Withdrawn, 0));
+        assert!(!acts.withdraw(mail, &who("root"), true));
+    }
+}

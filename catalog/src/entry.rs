@@ -1,0 +1,275 @@
+//! An entry is all that the catalog holds under one key, as a state-based CRDT: a union that is
+//! bounded per class, so that merging in any order and any grouping gives the same entry.
+//!
+//! Key decision: the order that decides who stays is made of signed fields and the observed
+//! network only, and gives the first witness of every network precedence over the second of any
+//! (a *round*). Within a network the held witnesses are always a prefix of its order, which is
+//! what makes "keep the first 32" associative; the property tests at the end hold it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::clock::Epoch;
+use crate::digest::Nilsimsa;
+use crate::identity::SiteId;
+use crate::statement::{Class, MailId, Statement};
+
+/// Most sightings, and apart from them most opinions, under one key (DESIGN 4.1).
+pub const ENTRY_CLASS_MAX: usize = 32;
+
+/// Where a site was observed, for diversity: a number for its address prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network(pub u64);
+
+impl Network {
+    /// The network of this very site, where no address was observed.
+    pub const HOME: Self = Self(0);
+
+    /// A network known by name only (`replay`: each site its own).
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let hash = blake3::hash(name.as_bytes());
+        let mut first = [0u8; 8];
+        first.copy_from_slice(&hash.as_bytes()[..8]);
+        Self(u64::from_le_bytes(first) | 1)
+    }
+}
+
+/// A statement as one node holds it: with the network it was observed from and, where the site
+/// has told it, the mail's Nilsimsa digest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Witness {
+    /// What was said.
+    pub statement: Statement,
+    /// Where the site was observed.
+    pub network: Network,
+    /// The digest that verifies a near match, where it is known.
+    pub nilsimsa: Option<Nilsimsa>,
+    /// From when the time it is kept runs: the receipt for what the network says, the last act
+    /// for this site's own opinions.
+    pub kept_from: Epoch,
+}
+
+/// What of a witness never changes from one version to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// Sighting or opinion.
+    pub class: Class,
+    /// Observed where.
+    pub network: Network,
+    /// Received when.
+    pub epoch: Epoch,
+    /// By whom.
+    pub site: SiteId,
+    /// Which mail.
+    pub mail: MailId,
+}
+
+impl Witness {
+    /// The place of this witness among all.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        let Statement { site, mail, epoch, .. } = self.statement;
+        Slot { class: self.statement.class(), network: self.network, epoch, site, mail }
+    }
+
+    /// True when this version replaces `other` of the same slot. Two different statements of
+    /// one sequence (a site that lies) are ordered by their bytes, so that all nodes agree; of
+    /// one statement, the witness whose digest is known wins.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        let by_seq = self.statement.seq.cmp(&other.statement.seq);
+        by_seq
+            .then_with(|| self.statement.to_bytes().cmp(&other.statement.to_bytes()))
+            .then_with(|| self.nilsimsa.cmp(&other.nilsimsa))
+            .is_gt()
+    }
+}
+
+/// The witnesses under one key, sorted by slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    held: SmallVec<[Arc<Witness>; 1]>,
+}
+
+impl Entry {
+    /// All witnesses, sightings first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Witness>> {
+        self.held.iter()
+    }
+
+    /// True when nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Adds one witness; at the bound the last in order goes.
+    pub fn insert(&mut self, witness: Arc<Witness>) {
+        let slot = witness.slot();
+        match self.held.binary_search_by_key(&slot, |held| held.slot()) {
+            Ok(at) if witness.supersedes(&self.held[at]) => self.held[at] = witness,
+            Ok(_) => {}
+            Err(at) => {
+                self.held.insert(at, witness);
+                self.bound(slot.class);
+            }
+        }
+    }
+
+    /// Adds all of another entry: commutative, associative, idempotent.
+    pub fn merge(&mut self, other: &Self) {
+        other.held.iter().for_each(|witness| self.insert(Arc::clone(witness)));
+    }
+
+    /// Takes out one witness, as when it expires.
+    pub fn remove(&mut self, slot: &Slot) {
+        if let Ok(at) = self.held.binary_search_by_key(slot, |held| held.slot()) {
+            self.held.remove(at);
+        }
+    }
+
+    /// Drops the last witness of a class in order of (round, epoch, site, mail) while there are
+    /// too many, where a witness's round is its place within its network.
+    fn bound(&mut self, class: Class) {
+        let of_class = self.held.iter().filter(|held| held.statement.class() == class);
+        if of_class.count() <= ENTRY_CLASS_MAX {
+            return;
+        }
+        let (mut round, mut network) = (0u32, None);
+        let mut last = None;
+        for (at, held) in self.held.iter().enumerate() {
+            let slot = held.slot();
+            if slot.class != class {
+                continue;
+            }
+            round = if network == Some(slot.network) { round + 1 } else { 0 };
+            network = Some(slot.network);
+            let rank = (round, slot.epoch, slot.site, slot.mail, slot.network);
+            if last.is_none_or(|(worst, _)| rank > worst) {
+                last = Some((rank, at));
+            }
+        }
+        if let Some((_, at)) = last {
+            self.held.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Key;
+    use crate::statement::{Copies, Facts, Kind, Opinion};
+    use proptest::prelude::*;
+
+    fn witness(
+        site: u8,
+        network: u64,
+        epoch: u32,
+        mail: u64,
+        seq: u64,
+        opinion: bool,
+    ) -> Arc<Witness> {
+        let kind = if opinion {
+            let opinion = if seq.is_multiple_of(2) { Opinion::Report } else { Opinion::Revoke };
+            Kind::Opinion { opinion, nilsimsa: None }
+        } else {
+            Kind::Sighting {
+                copies: Copies::of(u32::try_from(seq).unwrap()),
+                facts: Facts::default(),
+            }
+        };
+        let site = SiteId([site; 32]);
+        let statement = Statement::new(site, MailId(mail), seq, Epoch(epoch), vec![Key(1)], kind);
+        Arc::new(Witness {
+            statement,
+            network: Network(network),
+            nilsimsa: None,
+            kept_from: Epoch(0),
+        })
+    }
+
+    fn entry(witnesses: &[Arc<Witness>]) -> Entry {
+        let mut entry = Entry::default();
+        witnesses.iter().for_each(|witness| entry.insert(Arc::clone(witness)));
+        entry
+    }
+
+    fn merged(one: &Entry, two: &Entry) -> Entry {
+        let mut sum = one.clone();
+        sum.merge(two);
+        sum
+    }
+
+    /// Small ranges, so that slots collide, versions replace each other and bounds are hit.
+    fn any_witnesses() -> impl Strategy<Value = Vec<Arc<Witness>>> {
+        let one = (0u8..40, 0u64..6, 0u32..4, 0u64..3, 0u64..12, any::<bool>()).prop_map(
+            |(site, network, epoch, mail, seq, opinion)| {
+                witness(site, network, epoch, mail, seq, opinion)
+            },
+        );
+        proptest::collection::vec(one, 0..120)
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_commutative(a in any_witnesses(), b in any_witnesses()) {
+            let (a, b) = (entry(&a), entry(&b));
+            prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+        }
+
+        #[test]
+        fn merge_is_associative(a in any_witnesses(), b in any_witnesses(), c in any_witnesses()) {
+            let (a, b, c) = (entry(&a), entry(&b), entry(&c));
+            prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+        }
+
+        #[test]
+        fn merge_is_idempotent(a in any_witnesses()) {
+            let a = entry(&a);
+            prop_assert_eq!(merged(&a, &a), a);
+        }
+
+        #[test]
+        fn the_order_of_arrival_does_not_matter(mut a in any_witnesses()) {
+            let forward = entry(&a);
+            a.reverse();
+            prop_assert_eq!(entry(&a), forward);
+        }
+
+        #[test]
+        fn never_more_than_the_bound(a in any_witnesses()) {
+            let entry = entry(&a);
+            for class in [Class::Sighting, Class::Opinion] {
+                let count = entry.iter().filter(|held| held.statement.class() == class).count();
+                prop_assert!(count <= ENTRY_CLASS_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_from_one_network_leaves_every_other_in() {
+        let flood = (0..200).map(|site| witness(site, 7, 0, 0, 1, false));
+        let honest = (0..10).map(|network| witness(201, 100 + network, 3, 0, 1, false));
+        let entry = entry(&flood.chain(honest).collect::<Vec<_>>());
+        let kept = entry.iter().filter(|held| held.network.0 >= 100).count();
+        assert_eq!(kept, 10);
+    }
+
+    #[test]
+    fn sightings_never_push_out_an_opinion() {
+        let opinion = witness(250, 99, 9, 0, 2, true);
+        let crowd = (0..200u8).map(|site| witness(site, u64::from(site), 0, 0, 1, false));
+        let entry = entry(&[opinion.clone()].into_iter().chain(crowd).collect::<Vec<_>>());
+        assert!(entry.iter().any(|held| *held == opinion));
+    }
+
+    #[test]
+    fn junk_then_not_junk_then_junk_leaves_one_report() {
+        let acts = [2, 3, 4].map(|seq| witness(1, 1, 0, 0, seq, true));
+        let entry = entry(&acts);
+        assert_eq!(entry.iter().collect::<Vec<_>>(), [&acts[2]]);
+    }
+}

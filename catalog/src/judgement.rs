@@ -1,0 +1,307 @@
+//! What the catalog concludes from the matches of one mail: a pure function of evidence, trust
+//! and time.
+//!
+//! The verdict is a likelihood ratio, not a threshold on counts (DESIGN 4.3): how likely are
+//! these opinions, *given how many copies have been out long enough to be reported*, if the mail
+//! were spam, or wanted bulk? Reports are points of a Poisson process whose rate is the copies
+//! exposed; hence one term for every report and one for every copy that nobody reported. One
+//! report among three copies is strong, the same report among sixty is not. The unit is the
+//! site, and sites of one network together weigh as the strongest of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::entry::Network;
+use crate::identity::SiteId;
+use crate::matching::Match;
+use crate::spread::Spread;
+use crate::statement::{Kind, MailId, Opinion};
+use crate::store::KEEP_SECS;
+use crate::trust::Trust;
+
+/// The rates that the likelihood ratio is made of. Each is a setting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    /// Share of recipients who report a spam (a probability; about 10 %, DESIGN 4.3).
+    pub report_if_spam: f64,
+    /// Share of recipients who report wanted bulk (a probability; about 0.05 %, DESIGN 4.3).
+    pub report_if_wanted: f64,
+    /// Mean time from receipt to report, in seconds (30 min, DESIGN 4.3).
+    pub report_delay_secs: f64,
+    /// What a trap's report adds to the log odds, in nats: ln(0.3 / 0.0005), traps taking
+    /// about 30 % of a site's spam (DESIGN 3.4) and wanted bulk as rarely as a false report.
+    pub trap_nats: f64,
+    /// What a revoke takes off the log odds, in nats: as much as one report by a site with one
+    /// copy adds, ln(0.1 / 0.0005).
+    pub revoke_nats: f64,
+    /// Log odds of spam before any evidence, in nats. 0: the threshold alone sets the price.
+    pub prior_nats: f64,
+    /// Log odds from which a mail is spam, in nats (the curve is in docs/measurements.md).
+    pub threshold_nats: f64,
+    /// How far back a sighting counts, in seconds (24 h, DESIGN 4.1).
+    pub window_secs: u64,
+    /// Distinct trusted sites, own included and in as many networks, from which a mail is bulk.
+    pub bulk_sites: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            report_if_spam: 0.1,
+            report_if_wanted: 0.0005,
+            report_delay_secs: 1800.0,
+            trap_nats: 6.4,
+            revoke_nats: 5.3,
+            prior_nats: 0.0,
+            threshold_nats: 4.25,
+            window_secs: 24 * 3600,
+            bulk_sites: 3,
+        }
+    }
+}
+
+impl Rates {
+    /// Checks that every rate lies in its range.
+    ///
+    /// # Errors
+    /// A fragment that names the setting and its range.
+    pub fn check(&self) -> Result<(), String> {
+        let probability = |name: &str, value: f64| {
+            let fits = value > 0.0 && value < 1.0;
+            if fits { Ok(()) } else { Err(format!("{name} = {value}: must lie between 0 and 1")) }
+        };
+        probability("report_if_spam", self.report_if_spam)?;
+        probability("report_if_wanted", self.report_if_wanted)?;
+        if self.report_if_wanted >= self.report_if_spam {
+            return Err("report_if_wanted must be less than report_if_spam".into());
+        }
+        if self.report_delay_secs.is_nan() || self.report_delay_secs < 1.0 {
+            return Err("report_delay_secs: must be at least 1".into());
+        }
+        let nats = [self.trap_nats, self.revoke_nats, self.prior_nats, self.threshold_nats];
+        if nats.iter().any(|value| !value.is_finite()) {
+            return Err("trap_nats, revoke_nats, prior_nats, threshold_nats: must be finite".into());
+        }
+        Ok(())
+    }
+}
+
+/// What the catalog concludes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conclusion {
+    /// The odds pass the threshold.
+    Spam,
+    /// Reports alone would pass it, revokes hold against them.
+    Contested,
+    /// Many sites, no judgement.
+    Bulk,
+    /// Nothing that weighs.
+    Unknown,
+}
+
+/// One term of the sum, so that a verdict can be argued with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// The site that it is about (hexadecimal), or `prior`.
+    pub site: String,
+    /// What it is: `prior`, `report`, `trap-report`, `revoke` or `exposed`.
+    pub what: String,
+    /// Copies it rests on.
+    pub copies: f64,
+    /// Weight of the site, 0 to 1.
+    pub trust: f64,
+    /// What it adds to the log odds, in nats.
+    pub nats: f64,
+}
+
+/// The conclusion with its evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The conclusion.
+    pub conclusion: Conclusion,
+    /// Log odds of spam, in nats.
+    pub odds_nats: f64,
+    /// The odds as 0..=100, 50 at the threshold.
+    pub confidence: u8,
+    /// Where and when the mail was seen.
+    pub spread: Spread,
+    /// Trusted sites whose people or traps report it.
+    pub reports: u32,
+    /// Trusted sites whose people revoke it.
+    pub revokes: u32,
+    /// What this site's own people say.
+    pub home: Option<Opinion>,
+    /// The sum, term by term.
+    pub terms: Vec<Term>,
+}
+
+/// What one site contributes.
+#[derive(Clone, Debug, Default)]
+struct SiteEvidence {
+    network: Option<Network>,
+    /// Highest sequence and copies with their age in seconds, by mail.
+    seen: BTreeMap<MailId, (u64, u32, u64)>,
+    opinion: Option<(u64, Opinion)>,
+}
+
+impl SiteEvidence {
+    fn copies(&self) -> f64 {
+        self.seen.values().map(|(_, copies, _)| f64::from(*copies)).sum::<f64>().max(1.0)
+    }
+
+    /// Copies whose recipients have had time to speak.
+    fn exposed(&self, delay_secs: f64) -> f64 {
+        let of =
+            |copies: u32, age: u64| f64::from(copies) * -f64::exp_m1(-(age as f64) / delay_secs);
+        self.seen.values().map(|(_, copies, age)| of(*copies, *age)).sum()
+    }
+}
+
+/// Probability that at least one of `copies` is reported.
+fn any_of(rate: f64, copies: f64) -> f64 {
+    -f64::exp_m1(copies * f64::ln_1p(-rate))
+}
+
+/// Judges a mail by its matches. With `in_hand` the asker has just received a copy, and counts
+/// with this network of his as one of the sites that saw it.
+#[must_use]
+pub fn judge(
+    matches: &[Match],
+    trust: &Trust,
+    rates: &Rates,
+    now: Time,
+    in_hand: Option<Network>,
+) -> Judgement {
+    let spread = Spread::of(matches, trust, now, rates.window_secs, in_hand);
+    let sites = by_site(matches, trust, rates, now);
+    let mut terms = vec![Term {
+        site: "prior".into(),
+        what: "prior".into(),
+        copies: 0.0,
+        trust: 1.0,
+        nats: rates.prior_nats,
+    }];
+    let mut networks: BTreeMap<Network, [f64; 3]> = BTreeMap::new();
+    let (mut reports, mut revokes) = (0, 0);
+    for (site, evidence) in &sites {
+        let weight = trust.weight(site);
+        if weight <= 0.0 {
+            continue;
+        }
+        let network = networks.entry(evidence.network.unwrap_or(Network::HOME)).or_default();
+        let mut add = |what: &str, copies: f64, nats: f64, slot: usize| {
+            let nats = nats * weight;
+            network[slot] = if nats.abs() > network[slot].abs() { nats } else { network[slot] };
+            let (site, what) = (site.to_string(), what.to_owned());
+            terms.push(Term { site, what, copies, trust: weight, nats });
+        };
+        let copies = evidence.copies();
+        match evidence.opinion.map(|(_, opinion)| opinion) {
+            Some(Opinion::Report) => {
+                let spam = any_of(rates.report_if_spam, copies);
+                let wanted = any_of(rates.report_if_wanted, copies);
+                add(Opinion::Report.name(), copies, f64::ln(spam / wanted), FOR);
+                reports += 1;
+            }
+            Some(Opinion::TrapReport) => {
+                add(Opinion::TrapReport.name(), copies, rates.trap_nats, FOR);
+                reports += 1;
+            }
+            Some(Opinion::Revoke) => {
+                add(Opinion::Revoke.name(), copies, -rates.revoke_nats, AGAINST);
+                revokes += 1;
+            }
+            Some(Opinion::Withdrawn) | None => {}
+        }
+        let exposed = evidence.exposed(rates.report_delay_secs);
+        if exposed > 0.0 {
+            let silence =
+                any_of(rates.report_if_spam, exposed) - any_of(rates.report_if_wanted, exposed);
+            add("exposed", exposed, -silence, SILENT);
+        }
+    }
+    let sum = |slot: usize| networks.values().map(|of| of[slot]).sum::<f64>();
+    let without_revokes = rates.prior_nats + sum(FOR) + sum(SILENT);
+    let odds_nats = without_revokes + sum(AGAINST);
+    Judgement {
+        conclusion: conclude(odds_nats, without_revokes, revokes, &spread, rates),
+        odds_nats,
+        confidence: confidence(odds_nats, rates),
+        spread,
+        reports,
+        revokes,
+        home: sites.get(&trust.home()).and_then(|own| own.opinion).map(|(_, opinion)| opinion),
+        terms,
+    }
+}
+
+/// Indices of a network's three sums: reports, revokes, exposure.
+const FOR: usize = 0;
+const AGAINST: usize = 1;
+const SILENT: usize = 2;
+
+fn conclude(
+    odds_nats: f64,
+    without_revokes: f64,
+    revokes: u32,
+    spread: &Spread,
+    rates: &Rates,
+) -> Conclusion {
+    if odds_nats >= rates.threshold_nats {
+        return Conclusion::Spam;
+    }
+    if revokes > 0 && without_revokes >= rates.threshold_nats {
+        return Conclusion::Contested;
+    }
+    if spread.sites >= rates.bulk_sites && spread.networks >= rates.bulk_sites {
+        return Conclusion::Bulk;
+    }
+    Conclusion::Unknown
+}
+
+/// The odds as a share of 100 that is 50 at the threshold, so that people's ranges (51 to 100 is
+/// spam) mean what they always meant.
+fn confidence(odds_nats: f64, rates: &Rates) -> u8 {
+    let share = 100.0 / (1.0 + f64::exp(rates.threshold_nats - odds_nats));
+    // Below the threshold never 50 or more, from it on never less.
+    let whole = if odds_nats >= rates.threshold_nats { share.round() } else { share.floor() };
+    whole.clamp(0.0, 100.0) as u8
+}
+
+fn by_site(
+    matches: &[Match],
+    trust: &Trust,
+    rates: &Rates,
+    now: Time,
+) -> BTreeMap<SiteId, SiteEvidence> {
+    let mut sites: BTreeMap<SiteId, SiteEvidence> = BTreeMap::new();
+    for found in matches {
+        let statement = &found.witness.statement;
+        let evidence = sites.entry(statement.site).or_default();
+        let network = found.witness.network;
+        evidence.network = Some(evidence.network.map_or(network, |other| other.min(network)));
+        match statement.kind {
+            Kind::Sighting { copies, .. } => {
+                let age = now.secs_since(statement.epoch.start());
+                let seen = evidence.seen.entry(statement.mail).or_default();
+                if age <= rates.window_secs && statement.seq >= seen.0 {
+                    *seen = (statement.seq, copies.at_least(), age);
+                }
+            }
+            Kind::Opinion { opinion, .. } => {
+                let home = statement.site == trust.home();
+                if !home && now.secs_since(statement.epoch.start()) > KEEP_SECS {
+                    continue;
+                }
+                if evidence.opinion.is_none_or(|(seq, _)| statement.seq > seq) {
+                    evidence.opinion = Some((statement.seq, opinion));
+                }
+            }
+        }
+    }
+    sites
+}

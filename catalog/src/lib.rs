@@ -1,0 +1,39 @@
+//! The catalog: what sites saw, what their people said, and what follows from it.
+//!
+//! It knows digests, sites and time. It never sees mail. The way through it:
+//! [`Probe`] (a mail's keys) -> [`Catalog::matches`] -> [`judge`] -> [`Judgement`].
+//!
+//! A key design decision: everything that decides is a pure function of values, with `now` as an
+//! argument. The daemon, `novacula replay` and the tests call the same functions; only
+//! [`store::Disk`] touches the world.
+
+mod acts;
+mod clock;
+mod digest;
+mod entry;
+mod identity;
+mod judgement;
+mod matching;
+mod site;
+mod spread;
+mod statement;
+pub mod store;
+mod trust;
+
+pub use acts::{Act, Acts, Reporter};
+pub use clock::{EPOCH_SECS, Epoch, Time};
+pub use digest::{
+    Digest, Engine, FINGERPRINT_VERSION, Key, NILSIMSA_AGREES_BITS, Nilsimsa, SALT_OVERLAP_SECS,
+    SALT_SECS, SaltEpoch,
+};
+pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Slot, Witness};
+pub use identity::{Identity, IdentityError, SiteId};
+pub use judgement::{Conclusion, Judgement, Rates, Term, judge};
+pub use matching::{Match, Probe, SHARED_ALONE, SHARED_VERIFIED, Shared, compare};
+pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
+pub use spread::Spread;
+pub use statement::{
+    Class, Copies, Fact, Facts, Filter, KEYS_MAX, Kind, MailId, Opinion, Statement, StatementError,
+};
+pub use store::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
+pub use trust::Trust;

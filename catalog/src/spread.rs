@@ -1,0 +1,65 @@
+//! At how many independent places a mail was seen, and when: the number Novacula exists for.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Time;
+use crate::entry::Network;
+use crate::matching::Match;
+use crate::statement::{Kind, Opinion};
+use crate::trust::Trust;
+
+/// Distinct trusted sites and networks within the window. An opinion is a sighting too: who
+/// reports a mail has received it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// Distinct sites.
+    pub sites: u32,
+    /// Distinct networks these sites were observed in.
+    pub networks: u32,
+    /// Start of the earliest epoch.
+    pub first_seen: Option<Time>,
+    /// Start of the latest epoch.
+    pub last_seen: Option<Time>,
+}
+
+impl Spread {
+    /// Counts the sites among `matches` that saw the mail not longer than `window_secs` ago;
+    /// a copy `in_hand` counts as seen now, at the asker's own network.
+    #[must_use]
+    pub fn of(
+        matches: &[Match],
+        trust: &Trust,
+        now: Time,
+        window_secs: u64,
+        in_hand: Option<Network>,
+    ) -> Self {
+        let (mut sites, mut networks) = (BTreeSet::new(), BTreeSet::new());
+        let (mut first, mut last) = (None, None);
+        let mut count = |site, network, at: Time| {
+            sites.insert(site);
+            networks.insert(network);
+            first = Some(first.map_or(at, |other: Time| other.min(at)));
+            last = Some(last.map_or(at, |other: Time| other.max(at)));
+        };
+        for Match { witness, .. } in matches {
+            let statement = &witness.statement;
+            let withdrawn =
+                matches!(statement.kind, Kind::Opinion { opinion: Opinion::Withdrawn, .. });
+            let at = statement.epoch.start();
+            let recent = now.secs_since(at) <= window_secs;
+            if recent && !withdrawn && trust.weight(&statement.site) > 0.0 {
+                count(statement.site, witness.network, at);
+            }
+        }
+        if let Some(network) = in_hand {
+            count(trust.home(), network, now.epoch().start());
+        }
+        let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        Self {
+            sites: size(sites.len()),
+            networks: size(networks.len()),
+            first_seen: first,
+            last_seen: last,
+        }
+    }
+}

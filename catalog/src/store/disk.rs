@@ -1,0 +1,315 @@
+//! The database: opening it (or setting a damaged one aside), loading it, and handing writes to
+//! the writer's thread. Opinions are on the disk when they are acknowledged; sightings are
+//! grouped, and a crash loses at most the last second of them (DESIGN 4.1).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
+use tokio::sync::oneshot;
+
+use super::writer::{self, Command, Health};
+use crate::acts::{Act, Acts, Reporter};
+use crate::clock::{Epoch, Time};
+use crate::digest::Nilsimsa;
+use crate::entry::{Network, Witness};
+use crate::identity::SiteId;
+use crate::site::SEQ_BLOCK;
+use crate::statement::{MailId, Statement};
+
+/// Name of the database in the data directory.
+const FILE_NAME: &str = "catalog.db";
+
+/// Writes that may wait for the writer's thread. At the bound sightings are dropped and counted;
+/// opinions wait.
+const QUEUE_MAX: usize = 4096;
+
+/// One step per release that changed the schema; never edited, only added to.
+const STEPS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error("use the data directory {path}: {source}")]
+    Directory {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Made by a later release; it is left untouched.
+    #[error(
+        "open {0}: a newer release of novacula made it; install that release, or start with another data directory"
+    )]
+    Newer(PathBuf),
+    /// It belongs to another site.
+    #[error(
+        "open {0}: it belongs to another site than the identity file beside it; put the right identity back, or move the database away"
+    )]
+    ForeignSite(PathBuf),
+    /// No room.
+    #[error(
+        "write to {0}: the disk is full; free some space, nothing that was acknowledged is lost"
+    )]
+    Full(PathBuf),
+    /// Not writable.
+    #[error("write to {0}: it is read-only; make the directory writable for the agent's user")]
+    ReadOnly(PathBuf),
+    /// Anything else that SQLite says.
+    #[error("use the database {path}: {source}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The writer's thread is gone: the agent is stopping.
+    #[error("store it: the agent is stopping")]
+    Stopping,
+}
+
+impl StoreError {
+    /// The error as an administrator can mend it.
+    pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(path),
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
+            _ => Self::Sqlite { path, source },
+        }
+    }
+}
+
+/// What to write.
+#[derive(Clone, Debug)]
+pub enum Save {
+    /// A statement with its signed bytes.
+    Statement(Box<Witness>, Vec<u8>),
+    /// A person's act on a mail.
+    Act(MailId, Reporter, Act, Time),
+    /// A person's act taken back; with `true`, everybody's.
+    Withdraw(MailId, Reporter, bool),
+    /// A sender allowed.
+    Allow(String, Time),
+    /// A sender no longer allowed.
+    Disallow(String),
+    /// Numbers below this one may be given to statements.
+    Reserve(u64),
+    /// What is too old at this time may go.
+    Expire(Time),
+}
+
+/// What the database held at start.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Statements, unexpired.
+    pub witnesses: Vec<Witness>,
+    /// What people said.
+    pub acts: Acts,
+    /// Allowed senders.
+    pub allowed: Vec<String>,
+    /// First number that no statement of this site has; a block from here is reserved.
+    pub next_seq: u64,
+    /// Where a damaged database was put.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// The open database.
+pub struct Disk {
+    queue: SyncSender<Command>,
+    health: Arc<Health>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Opens or makes the database in `dir` and loads what is not too old.
+    ///
+    /// # Errors
+    /// [`StoreError`], with what to mend. A damaged database is no error: it is renamed with the
+    /// date, and a new one begun.
+    pub fn open(dir: &Path, home: SiteId, now: Time) -> Result<(Self, Loaded), StoreError> {
+        let path = dir.join(FILE_NAME);
+        let existed = path.exists();
+        let (connection, set_aside) = match connect(&path, existed, home, now) {
+            Err(Damage::Damaged) => {
+                let aside = set_aside(&path, now)?;
+                (
+                    connect(&path, false, home, now).map_err(|damage| damage.into_error(&path))?,
+                    Some(aside),
+                )
+            }
+            Err(damage) => return Err(damage.into_error(&path)),
+            Ok(connection) => (connection, None),
+        };
+        let loaded = load(&connection, now).map_err(|source| StoreError::sqlite(&path, source))?;
+        let loaded = Loaded { set_aside, ..loaded };
+        let (queue, commands) = sync_channel(QUEUE_MAX);
+        let health = Arc::new(Health::default());
+        let for_thread = Arc::clone(&health);
+        let thread = std::thread::Builder::new()
+            .name("novacula-store".into())
+            .spawn(move || writer::run(connection, &path, &commands, &for_thread))
+            .map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
+        Ok((Self { queue, health, thread: Some(thread) }, loaded))
+    }
+
+    /// Counters of the writer's thread.
+    #[must_use]
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Writes within about a second. When the queue is full it is dropped and counted.
+    pub fn save_soon(&self, save: Save) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Command::Soon(save)) {
+            self.health.count_dropped(1);
+        }
+    }
+
+    /// Writes all or nothing; when this returns Ok it is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written.
+    pub async fn save_now(&self, saves: Vec<Save>) -> Result<(), Arc<StoreError>> {
+        let (done, answer) = oneshot::channel();
+        let mut command = Command::Now(saves, done);
+        // The queue is a thread's: waiting for a place must not block the runtime.
+        while let Err(refused) = self.queue.try_send(command) {
+            match refused {
+                TrySendError::Full(again) => command = again,
+                TrySendError::Disconnected(_) => return Err(StoreError::Stopping.into()),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Stopping.into()))
+    }
+}
+
+impl Drop for Disk {
+    /// Writes what waits, then closes.
+    fn drop(&mut self) {
+        let _ = self.queue.send(Command::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why a database can't be used as it is.
+enum Damage {
+    Damaged,
+    Error(StoreError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Damage {
+    fn from(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged,
+            _ => Self::Sqlite(source),
+        }
+    }
+}
+
+impl Damage {
+    fn into_error(self, path: &Path) -> StoreError {
+        let damaged = || rusqlite::Error::InvalidPath(path.to_owned());
+        match self {
+            Self::Error(error) => error,
+            Self::Sqlite(source) => StoreError::sqlite(path, source),
+            Self::Damaged => StoreError::sqlite(path, damaged()),
+        }
+    }
+}
+
+fn connect(path: &Path, existed: bool, home: SiteId, now: Time) -> Result<Connection, Damage> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(Damage::Damaged);
+    }
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if existed && version == 0 {
+        return Err(Damage::Damaged); // emptied or never ours
+    }
+    match Migrations::from_slice(STEPS).to_latest(&mut connection) {
+        Err(rusqlite_migration::Error::MigrationDefinition(
+            MigrationDefinitionError::DatabaseTooFarAhead,
+        )) => return Err(Damage::Error(StoreError::Newer(path.to_owned()))),
+        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => return Err(err.into()),
+        Err(_) => return Err(Damage::Damaged),
+        Ok(()) => {}
+    }
+    let select = "SELECT site FROM instance";
+    let site: Option<Vec<u8>> = connection.query_row(select, [], |row| row.get(0)).optional()?;
+    match site {
+        Some(site) if site == home.0 => {}
+        Some(_) => return Err(Damage::Error(StoreError::ForeignSite(path.to_owned()))),
+        None if existed => return Err(Damage::Damaged),
+        None => {
+            let insert = "INSERT INTO instance VALUES (1, ?1, ?2, 0)";
+            connection.execute(insert, params![&home.0[..], now.0.cast_signed()])?;
+        }
+    }
+    Ok(connection)
+}
+
+fn set_aside(path: &Path, now: Time) -> Result<PathBuf, StoreError> {
+    let stamp = now.rfc3339().replace(':', "");
+    let mut aside = path.with_extension(format!("db.damaged-{stamp}"));
+    for attempt in 1.. {
+        if !aside.exists() {
+            break;
+        }
+        aside = path.with_extension(format!("db.damaged-{stamp}-{attempt}"));
+    }
+    fs::rename(path, &aside)
+        .map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
+    for suffix in ["db-wal", "db-shm"] {
+        let _ = fs::remove_file(path.with_extension(suffix));
+    }
+    Ok(aside)
+}
+
+fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
+    writer::expire(connection, now)?;
+    let mut loaded = Loaded::default();
+    let mut select =
+        connection.prepare("SELECT network, kept_from, nilsimsa, signed FROM statement")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let signed: Vec<u8> = row.get(3)?;
+        // A row that no longer decodes is left where it is and not counted.
+        let Ok(statement) = Statement::decode(&signed) else { continue };
+        let nilsimsa: Option<[u8; 32]> = row.get(2)?;
+        loaded.witnesses.push(Witness {
+            statement,
+            network: Network(row.get::<_, i64>(0)?.cast_unsigned()),
+            nilsimsa: nilsimsa.map(|bytes| Nilsimsa::from_bytes(&bytes)),
+            kept_from: Epoch(row.get(1)?),
+        });
+    }
+    let mut select = connection.prepare("SELECT mail, name, administrator, act FROM act")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(act) = Act::from_byte(row.get(3)?) else { continue };
+        let who = Reporter { name: row.get(1)?, administrator: row.get(2)? };
+        loaded.acts.set(MailId(row.get::<_, i64>(0)?.cast_unsigned()), who, act);
+    }
+    let mut select = connection.prepare("SELECT pattern FROM allow ORDER BY pattern")?;
+    loaded.allowed = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let reserved: i64 =
+        connection.query_row("SELECT seq_reserved FROM instance", [], |row| row.get(0))?;
+    loaded.next_seq = reserved.cast_unsigned();
+    let upto = (loaded.next_seq + SEQ_BLOCK).cast_signed();
+    connection.execute("UPDATE instance SET seq_reserved = ?1", [upto])?;
+    Ok(loaded)
+}

@@ -1,0 +1,179 @@
+//! All that this node holds, in memory, by key. Reading never waits for a disk: that is what
+//! keeps a check under a millisecond and lets the agent answer when the disk is full. It is
+//! filled from the database at start and bounded; at the bound the oldest sightings go first,
+//! opinions last (DESIGN 4.1: a sighting never evicts an opinion).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::clock::{Epoch, Time};
+use crate::digest::Key;
+use crate::entry::{Entry, Network, Slot, Witness};
+use crate::identity::SiteId;
+use crate::matching::{Match, Probe, compare};
+use crate::statement::{Class, MailId};
+
+/// How long statements are kept, in seconds (72 h, DESIGN 4.1).
+pub const KEEP_SECS: u64 = 72 * 3600;
+
+/// How long this site's own opinions are kept, in seconds: 30 days, because they go on acting at
+/// home after the network has forgotten them.
+pub const KEEP_OWN_OPINION_SECS: u64 = 30 * 24 * 3600;
+
+/// Default bound on statements held. One takes about 1.2 KB with its index, so this is about
+/// 180 MB when full.
+pub const STATEMENTS_MAX_DEFAULT: usize = 150_000;
+
+/// What identifies the versions of one statement: the network it is seen from is part of it.
+type Name = (SiteId, MailId, Class, Network);
+
+/// Order in which statements go when there are too many: sightings before opinions, oldest
+/// first; own opinions carry the flag and go last of all.
+type Age = (bool, Class, Epoch, Slot);
+
+/// The catalog's contents.
+#[derive(Debug)]
+pub struct Catalog {
+    home: SiteId,
+    entries: HashMap<Key, Entry>,
+    by_name: HashMap<Name, Arc<Witness>>,
+    by_age: BTreeSet<Age>,
+    statements_max: usize,
+    evicted: u64,
+}
+
+impl Catalog {
+    /// An empty catalog of the site `home`.
+    #[must_use]
+    pub fn new(home: SiteId, statements_max: usize) -> Self {
+        Self {
+            home,
+            entries: HashMap::new(),
+            by_name: HashMap::new(),
+            by_age: BTreeSet::new(),
+            statements_max: statements_max.max(1),
+            evicted: 0,
+        }
+    }
+
+    /// Statements held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// True when nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Statements let go at the bound so far.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Opinions held, withdrawn ones included.
+    #[must_use]
+    pub fn opinions(&self) -> usize {
+        self.by_age.iter().filter(|(_, class, ..)| *class == Class::Opinion).count()
+    }
+
+    /// Adds a statement, or the newer version of one; false when nothing changed.
+    pub fn insert(&mut self, witness: Witness) -> bool {
+        let name = name_of(&witness);
+        if let Some(known) = self.by_name.get(&name) {
+            if !witness.supersedes(known) {
+                return false;
+            }
+            let known = Arc::clone(known);
+            self.drop_witness(&known);
+        }
+        let witness = Arc::new(witness);
+        for key in witness.statement.keys() {
+            self.entries.entry(*key).or_default().insert(Arc::clone(&witness));
+        }
+        self.by_age.insert(self.age_of(&witness));
+        self.by_name.insert(name, witness);
+        while self.by_name.len() > self.statements_max {
+            self.evict_first();
+        }
+        true
+    }
+
+    /// What a key holds.
+    #[must_use]
+    pub fn entry(&self, key: Key) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    /// Every statement about the same mail, by the rule of match.
+    #[must_use]
+    pub fn matches(&self, probe: &Probe) -> Vec<Match> {
+        let mut seen: HashSet<*const Witness> = HashSet::new();
+        let mut found = Vec::new();
+        for witness in probe.keys().filter_map(|key| self.entries.get(&key)).flat_map(Entry::iter) {
+            if seen.insert(Arc::as_ptr(witness)) {
+                found.extend(compare(probe, witness));
+            }
+        }
+        found
+    }
+
+    /// Lets go of what is too old at `now`.
+    pub fn expire(&mut self, now: Time) {
+        let (oldest, oldest_own) = oldest_kept(now);
+        let gone: Vec<Arc<Witness>> = self
+            .by_age
+            .iter()
+            .filter(|(own, _, kept_from, _)| *kept_from < if *own { oldest_own } else { oldest })
+            .filter_map(|(.., slot)| self.by_name.get(&name_of_slot(slot)).cloned())
+            .collect();
+        for witness in gone {
+            self.drop_witness(&witness);
+        }
+    }
+
+    fn age_of(&self, witness: &Witness) -> Age {
+        let slot = witness.slot();
+        let own = slot.class == Class::Opinion && slot.site == self.home;
+        (own, slot.class, witness.kept_from, slot)
+    }
+
+    fn evict_first(&mut self) {
+        let first = self.by_age.first().map(|(.., slot)| name_of_slot(slot));
+        let Some(witness) = first.and_then(|name| self.by_name.get(&name).cloned()) else {
+            return;
+        };
+        self.drop_witness(&witness);
+        self.evicted += 1;
+    }
+
+    fn drop_witness(&mut self, witness: &Arc<Witness>) {
+        let slot = witness.slot();
+        for key in witness.statement.keys() {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.remove(&slot);
+                if entry.is_empty() {
+                    self.entries.remove(key);
+                }
+            }
+        }
+        self.by_age.remove(&self.age_of(witness));
+        self.by_name.remove(&name_of_slot(&slot));
+    }
+}
+
+fn name_of(witness: &Witness) -> Name {
+    name_of_slot(&witness.slot())
+}
+
+fn name_of_slot(slot: &Slot) -> Name {
+    (slot.site, slot.mail, slot.class, slot.network)
+}
+
+/// The oldest epochs that are still kept: everybody's, and this site's own opinions.
+pub(super) fn oldest_kept(now: Time) -> (Epoch, Epoch) {
+    (now.minus_secs(KEEP_SECS).epoch(), now.minus_secs(KEEP_OWN_OPINION_SECS).epoch())
+}

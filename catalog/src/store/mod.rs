@@ -1,0 +1,10 @@
+//! What a node holds: [`Catalog`] in memory answers, [`Disk`] (SQLite) keeps it over a restart.
+//! This directory is the only door to SQL.
+
+mod disk;
+mod memory;
+mod writer;
+
+pub use disk::{Disk, Loaded, Save, StoreError};
+pub use memory::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
+pub use writer::Health;
