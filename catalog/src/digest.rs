@@ -113,20 +113,11 @@ impl Digest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nilsimsa(pub [u64; 4]);
 
-/// Equal bits (of 256) from which two Nilsimsa digests agree (DESIGN 3.2, measured).
-pub const NILSIMSA_AGREES_BITS: u32 = 182;
-
 impl Nilsimsa {
     /// How many of the 256 bits are equal.
     #[must_use]
     pub fn equal_bits(&self, other: &Self) -> u32 {
         256 - self.0.iter().zip(&other.0).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>()
-    }
-
-    /// True from [`NILSIMSA_AGREES_BITS`] equal bits on.
-    #[must_use]
-    pub fn agrees(&self, other: &Self) -> bool {
-        self.equal_bits(other) >= NILSIMSA_AGREES_BITS
     }
 
     /// 32 bytes, the last byte of the usual hexadecimal form first.

@@ -23,13 +23,15 @@ mod trust;
 pub use acts::{Act, Acts, Reporter};
 pub use clock::{EPOCH_SECS, Epoch, Time};
 pub use digest::{
-    Digest, Engine, FINGERPRINT_VERSION, Key, NILSIMSA_AGREES_BITS, Nilsimsa, SALT_OVERLAP_SECS,
-    SALT_SECS, SaltEpoch,
+    Digest, Engine, FINGERPRINT_VERSION, Key, Nilsimsa, SALT_OVERLAP_SECS, SALT_SECS, SaltEpoch,
 };
 pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Slot, Witness};
 pub use identity::{Identity, IdentityError, SiteId};
 pub use judgement::{Conclusion, Judgement, Rates, Term, judge};
-pub use matching::{Match, Probe, SHARED_ALONE, SHARED_VERIFIED, Shared, compare};
+pub use matching::{
+    Match, NILSIMSA_AGAINST_BITS, NILSIMSA_AGREES_BITS, Probe, SHARED_ALONE, SHARED_VERIFIED,
+    Shared, compare,
+};
 pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
 pub use spread::Spread;
 pub use statement::{

@@ -9,10 +9,17 @@ use crate::clock::Time;
 use crate::digest::{Digest, Engine, Key, Nilsimsa, SaltEpoch};
 use crate::entry::Witness;
 
-/// Shingle keys of one engine that suffice alone (DESIGN 3.2).
+/// Shared keys of one engine that suffice, unless Nilsimsa speaks against three of `text`.
 pub const SHARED_ALONE: u32 = 3;
-/// Shingle keys of one engine that suffice when Nilsimsa agrees (DESIGN 3.2).
+/// Shared keys of one engine that suffice when Nilsimsa agrees.
 pub const SHARED_VERIFIED: u32 = 2;
+/// Equal bits (of 256) from which two Nilsimsa digests agree. This and the next are the
+/// strictest pair that loses at most 1 % of the twins of the tuning half's spam
+/// (docs/measurements.md, "twins").
+pub const NILSIMSA_AGREES_BITS: u32 = 188;
+/// Equal bits (of 256) under which Nilsimsa speaks against a match by three keys of `text`.
+/// Not asked of head and tail, which must hold when the rest of the mail is padding.
+pub const NILSIMSA_AGAINST_BITS: u32 = 170;
 
 /// One mail as the asker knows it: its digests with their keys under the salts in force.
 #[derive(Clone, Debug)]
@@ -78,13 +85,14 @@ impl Shared {
     /// The rule of match: the engine that proves that both mails are the same, if one does.
     #[must_use]
     pub fn rule(&self) -> Option<Engine> {
-        let verified =
-            self.nilsimsa_bits.is_some_and(|bits| bits >= crate::digest::NILSIMSA_AGREES_BITS);
-        let suffices = |count: u32| count >= SHARED_ALONE || (count >= SHARED_VERIFIED && verified);
+        let agrees = self.nilsimsa_bits.is_some_and(|bits| bits >= NILSIMSA_AGREES_BITS);
+        let against = self.nilsimsa_bits.is_some_and(|bits| bits < NILSIMSA_AGAINST_BITS);
+        let suffices = |count: u32| count >= SHARED_ALONE || (count >= SHARED_VERIFIED && agrees);
+        let text = suffices(self.text) && !(self.text == SHARED_ALONE && against);
         let with_host = self.host > 0 && self.text + self.head + self.tail > 0;
         match self {
             Self { exact: true, .. } => Some(Engine::Exact),
-            _ if suffices(self.text) => Some(Engine::Text),
+            _ if text => Some(Engine::Text),
             _ if suffices(self.head) => Some(Engine::Head),
             _ if suffices(self.tail) => Some(Engine::Tail),
             _ if self.link > 0 || with_host => Some(Engine::Link),
@@ -138,11 +146,15 @@ mod tests {
     #[test]
     fn rule_of_match() {
         let none = Shared::default();
-        let agreeing = Some(crate::digest::NILSIMSA_AGREES_BITS);
+        let agreeing = Some(NILSIMSA_AGREES_BITS);
         let nearly = agreeing.map(|bits| bits - 1);
         check(none, None);
         check(Shared { exact: true, ..none }, Some(Engine::Exact));
+        let against = Some(NILSIMSA_AGAINST_BITS - 1);
         check(Shared { text: 3, ..none }, Some(Engine::Text));
+        check(Shared { text: 3, nilsimsa_bits: against, ..none }, None);
+        check(Shared { text: 4, nilsimsa_bits: against, ..none }, Some(Engine::Text));
+        check(Shared { head: 3, nilsimsa_bits: against, ..none }, Some(Engine::Head));
         check(Shared { text: 2, ..none }, None);
         check(Shared { text: 2, nilsimsa_bits: nearly, ..none }, None);
         check(Shared { text: 2, nilsimsa_bits: agreeing, ..none }, Some(Engine::Text));

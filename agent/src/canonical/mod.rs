@@ -1,0 +1,235 @@
+//! The canonical text of a mail: the words that a recipient reads, in one form for every way to
+//! send them (DESIGN 3.1). Two copies of one mail that differ in encoding, markup, hidden text,
+//! spelling tricks, the recipient's name, figures and identifiers have the same words.
+//!
+//! Main item: [`Canonical::of`]. Order matters: links are taken from the text as it is, then
+//! characters are folded, then words are made.
+
+mod fold;
+mod html;
+mod links;
+mod tokens;
+
+pub use links::Link;
+
+use crate::message::{Message, TextPart};
+use tokens::OwnNames;
+
+/// Most canonical text, in bytes (64 KiB, DESIGN 3.1).
+const TEXT_LEN_MAX: usize = 64 << 10;
+
+/// Fewest canonical characters that can be judged (DESIGN 3.2, the entropy gate).
+pub const GATE_CHARS: usize = 64;
+
+/// Most words of a greeting line.
+const GREETING_WORDS_MAX: usize = 5;
+
+/// Most lines of a footer that a rule of dashes sets apart.
+const FOOTER_LINES_MAX: usize = 12;
+
+/// The words of a mail and where it leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Canonical {
+    /// The words with one space between them.
+    pub text: String,
+    /// Links in order of appearance.
+    pub links: Vec<Link>,
+}
+
+impl Canonical {
+    /// The canonical text of a message: of what a reader with HTML sees, or of the plain
+    /// alternative where that has too little text, with the subject where both have.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        let own = OwnNames::of(&message.recipients);
+        let mut links = links::Links::default();
+        let shown = read(&message.shown, &mut links);
+        let mut text = words_of(&shown, &own);
+        if !message.plain.is_empty() {
+            let plain = read(&message.plain, &mut links);
+            if !passes_gate(&text) {
+                let plain = words_of(&plain, &own);
+                text = if plain.len() > text.len() { plain } else { text };
+            }
+        }
+        // A subject is read too, but lists and filters change it, and it weighs nothing beside a
+        // text: only a mail that is too short without it takes it in.
+        if !passes_gate(&text) {
+            let subject = words_of(&message.subject, &own);
+            text = [subject, text]
+                .into_iter()
+                .filter(|of| !of.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ");
+        }
+        Self { text, links: links.into_vec() }
+    }
+
+    /// Characters that count for the entropy gate: letters and figures, no spaces.
+    #[must_use]
+    pub fn chars(&self) -> usize {
+        count_chars(&self.text)
+    }
+
+    /// The words.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.text.split(' ').filter(|word| !word.is_empty())
+    }
+}
+
+fn count_chars(text: &str) -> usize {
+    text.chars().filter(|c| *c != ' ').count()
+}
+
+fn passes_gate(text: &str) -> bool {
+    count_chars(text) >= GATE_CHARS
+}
+
+/// The visible text of the parts; their links go to `links`.
+fn read(parts: &[TextPart], links: &mut links::Links) -> String {
+    let mut all = String::new();
+    for part in parts {
+        let room = TEXT_LEN_MAX.saturating_sub(all.len());
+        if room == 0 {
+            break;
+        }
+        if part.html {
+            let visible = html::visible(&part.text, room);
+            visible.hrefs.iter().for_each(|href| links.add_url(href));
+            all.push_str(&visible.text);
+        } else {
+            all.push_str(&part.text);
+        }
+        all.truncate(all.floor_char_boundary(TEXT_LEN_MAX));
+        all.push('\n');
+    }
+    links.scan_text(&all);
+    all
+}
+
+/// What a line is to its mail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Body,
+    Around,
+}
+
+/// Canonical words of a text. Greeting, quoted replies and footers are left out when what
+/// remains passes the entropy gate, else kept: spam can hide in a quote.
+fn words_of(text: &str, own: &OwnNames) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let roles = roles(&lines);
+    let mut body = String::new();
+    let mut all = String::new();
+    let mut reduced = false;
+    for (line, role) in lines.iter().zip(&roles) {
+        reduced |= *role == Role::Around;
+        tokens::words(line, own, |word| {
+            for out in
+                [(*role == Role::Body).then_some(&mut body), Some(&mut all)].into_iter().flatten()
+            {
+                if !out.is_empty() {
+                    out.push(' ');
+                }
+                out.push_str(word);
+            }
+        });
+    }
+    let mut text = if reduced && passes_gate(&body) { body } else { all };
+    text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
+    text
+}
+
+fn roles(lines: &[&str]) -> Vec<Role> {
+    let mut roles = vec![Role::Body; lines.len()];
+    let written = |line: &&str| !line.trim().is_empty();
+    if let Some(first) = lines.iter().position(|line| written(&line)) {
+        if is_greeting(lines[first]) {
+            roles[first] = Role::Around;
+        }
+    }
+    for (at, line) in lines.iter().enumerate() {
+        if !is_quoted(line) {
+            continue;
+        }
+        roles[at] = Role::Around;
+        // "On Monday Ann wrote:" stands in the last written lines before its quote.
+        let before = lines[..at].iter().rposition(written);
+        if let Some(before) = before.filter(|before| lines[*before].trim_end().ends_with(':')) {
+            roles[before] = Role::Around;
+        }
+    }
+    if let Some(footer) = footer_start(lines) {
+        roles[footer..].fill(Role::Around);
+    }
+    roles
+}
+
+/// A short first line that ends like an address to somebody.
+fn is_greeting(line: &str) -> bool {
+    let line = line.trim();
+    line.ends_with([',', '!', ':', '，', '：'])
+        && line.split_whitespace().count() <= GREETING_WORDS_MAX
+}
+
+/// `>From ` is how old mail stores wrote a line that began with `From `: no quote.
+fn is_quoted(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with('>') && !line.starts_with(">From ")
+}
+
+/// Where the signature or the list's footer begins: after `-- `, or a rule near the end.
+fn footer_start(lines: &[&str]) -> Option<usize> {
+    let signature = lines.iter().position(|line| line.trim_end_matches('\r') == "-- ");
+    let is_rule = |line: &str| {
+        let line = line.trim();
+        line.len() >= 10 && line.chars().all(|c| matches!(c, '_' | '-' | '=' | '*'))
+    };
+    let written_after =
+        |at: usize| lines[at..].iter().filter(|line| !line.trim().is_empty()).count();
+    let rule = lines.iter().rposition(|line| is_rule(line));
+    let rule = rule.filter(|at| written_after(*at) <= FOOTER_LINES_MAX);
+    signature.into_iter().chain(rule).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: &str =
+        "this sentence alone is long enough to pass the gate of sixty four characters for certain";
+
+    #[track_caller]
+    fn check(body: &str, expected: &str) {
+        let raw = format!("To: Yara <yara@example.org>\n\n{body}");
+        assert_eq!(Canonical::of(&Message::parse(raw.as_bytes())).text, expected, "{body}");
+    }
+
+    #[test]
+    fn what_stands_around_the_text_is_left_out() {
+        check(&format!("Dear friend,\n{LONG}"), LONG);
+        check(&format!("On Monday Bob wrote:\n> old words\n\n{LONG}"), LONG);
+        check(&format!("{LONG}\n-- \nBob\nDirector"), LONG);
+        check(&format!("{LONG}\n________________\nlist footer\n"), LONG);
+    }
+
+    #[test]
+    fn a_quote_that_is_all_there_is_stays() {
+        check("Hi,\n> buy this now", "hi buy this now");
+    }
+
+    #[test]
+    fn an_escaped_from_line_is_text() {
+        check(&format!(">From here on: {LONG}"), &format!("from here on {LONG}"));
+    }
+
+    #[test]
+    fn html_is_read_before_its_plain_alternative() {
+        let raw = format!(
+            "Content-Type: multipart/alternative; boundary=b\n\n--b\n\nnoise noise http://plain.example/p\n--b\nContent-Type: text/html\n\n<p>{LONG} <a href='http://html.example/h'>x</a>\n--b--\n"
+        );
+        let canonical = Canonical::of(&Message::parse(raw.as_bytes()));
+        assert_eq!(canonical.text, format!("{LONG} x"));
+        assert_eq!(canonical.links.len(), 2);
+    }
+}
