@@ -1,0 +1,207 @@
+//! The types of the local API, as JSON. They are a promise to plugins: fields are added, never
+//! changed or removed, within `/v1`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Names of the request headers that carry what a caller knows beside the mail.
+pub mod header {
+    /// `now`: this mail is being delivered; without it a check is a pure query.
+    pub const DELIVERY: &str = "novacula-delivery";
+    /// The user on whose behalf an opinion is given; believed from configured users only.
+    pub const REPORTER: &str = "novacula-reporter";
+    /// `pass` or `fail`: whether the sender's domain was authenticated.
+    pub const AUTHENTICATION: &str = "novacula-authentication";
+    /// When the mail was received, in seconds since 1970, where the caller knows it better than
+    /// the topmost Received field.
+    pub const RECEIVED: &str = "novacula-received";
+    /// `trap`: the opinion comes from an address that no wanted mail knows.
+    pub const SOURCE: &str = "novacula-source";
+    /// `all`: an administrator takes back everybody's opinion.
+    pub const SCOPE: &str = "novacula-scope";
+}
+
+/// What is said of a mail in the end.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The odds pass the threshold, or this site's own people report it.
+    Spam,
+    /// Seen at many places, without a judgement.
+    Bulk,
+    /// Reports and revokes both weigh.
+    Contested,
+    /// Nothing is known that weighs.
+    Unknown,
+    /// This site lets it pass whatever others say.
+    Allowed,
+    /// Too little text to judge.
+    NoEvidence,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 6] =
+        [Self::Spam, Self::Bulk, Self::Contested, Self::Unknown, Self::Allowed, Self::NoEvidence];
+
+    /// The verdict's word in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spam => "spam",
+            Self::Bulk => "bulk",
+            Self::Contested => "contested",
+            Self::Unknown => "unknown",
+            Self::Allowed => "allowed",
+            Self::NoEvidence => "no-evidence",
+        }
+    }
+}
+
+/// Whether the sender's domain was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authentication {
+    /// It was.
+    Pass,
+    /// It claims a domain that says it is not.
+    Fail,
+}
+
+/// The answer to a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// What is said.
+    pub verdict: Verdict,
+    /// Odds of spam as 0 to 100, 50 at the threshold.
+    pub confidence: u8,
+    /// Distinct trusted sites within the window.
+    pub spread: u32,
+    /// Trusted sites whose people or traps report it.
+    pub reports: u32,
+    /// Trusted sites whose people say that it is not spam.
+    pub revokes: u32,
+    /// When it was first seen (RFC 3339, UTC, a quarter of an hour).
+    pub first_seen: Option<String>,
+    /// When it was last seen.
+    pub last_seen: Option<String>,
+    /// Why, in words.
+    pub evidence: Vec<String>,
+}
+
+/// What became of an opinion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpinionOutcome {
+    /// It is on the disk.
+    Durable,
+    /// Too little text to say anything about; nothing was stored.
+    NoEvidence,
+    /// There was nothing of this user to take back.
+    NothingToWithdraw,
+}
+
+/// The answer to a report, revoke or withdrawal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OpinionReply {
+    /// What became of it.
+    pub outcome: OpinionOutcome,
+    /// What the site as a whole now says of the mail: `report`, `trap-report`, `revoke` or
+    /// `withdrawn`.
+    pub site_says: String,
+    /// It acts at this site only (mail older than 72 h, or no network joined).
+    pub home_only: bool,
+    /// The same in words.
+    pub note: String,
+}
+
+/// The digests of a mail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Digests {
+    /// Engine and value (16 hexadecimal digits), in order of priority.
+    pub digests: Vec<(String, String)>,
+    /// 64 hexadecimal digits; none under the entropy gate.
+    pub nilsimsa: Option<String>,
+    /// Canonical characters.
+    pub characters: usize,
+}
+
+/// One term of a judgement's sum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Term {
+    /// Whose it is: a site's key, or `prior`.
+    pub site: String,
+    /// `prior`, `report`, `trap-report`, `revoke` or `exposed`.
+    pub what: String,
+    /// Copies that it rests on.
+    pub copies: f64,
+    /// Weight of the site, 0 to 1.
+    pub trust: f64,
+    /// What it adds to the log odds, in nats.
+    pub nats: f64,
+}
+
+/// Everything about one mail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The answer that a check gets.
+    pub check: Check,
+    /// The text that counts.
+    pub canonical: String,
+    /// Where the mail leads, as the link engine reads it.
+    pub links: Vec<String>,
+    /// Its digests.
+    pub fingerprint: Digests,
+    /// The exact bytes that a sighting would put on the wire, in hexadecimal, unsigned; empty
+    /// when nothing would be sent.
+    pub would_send: String,
+    /// The judgement, term by term.
+    pub terms: Vec<Term>,
+    /// Sum of the terms, in nats.
+    pub odds_nats: f64,
+    /// Sum from which it is spam, in nats.
+    pub threshold_nats: f64,
+}
+
+/// The state of the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Release.
+    pub version: String,
+    /// The site's public key.
+    pub site: String,
+    /// Seconds since it started.
+    pub uptime_secs: u64,
+    /// Data directory.
+    pub data_dir: String,
+    /// `off` until a network is joined.
+    pub network: String,
+    /// Statements held.
+    pub statements: usize,
+    /// Opinions among them.
+    pub opinions: usize,
+    /// Allowed senders.
+    pub allowed: usize,
+    /// Checks answered.
+    pub checks: u64,
+    /// What the disk last refused, if it does.
+    pub store_failing: Option<String>,
+    /// Sightings that never reached the disk.
+    pub sightings_lost: u64,
+}
+
+/// The allowed senders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AllowList {
+    /// Addresses, `@domain`s and list identifiers, lower case.
+    pub allowed: Vec<String>,
+}
+
+/// What every error answers with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorReply {
+    /// What is wrong and what mends it.
+    pub error: String,
+}

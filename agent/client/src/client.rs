@@ -1,0 +1,226 @@
+//! A client for the agent's Unix socket: HTTP/1.1 with one kept connection.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::api::{
+    AllowList, Authentication, Check, ErrorReply, Explanation, OpinionReply, Status, header,
+};
+
+/// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What the caller knows of a mail beside its bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Envelope {
+    /// The mail is being delivered now: the site has seen it.
+    pub delivery: bool,
+    /// On whose behalf an opinion is given.
+    pub reporter: Option<String>,
+    /// Whether the sender's domain was authenticated.
+    pub authentication: Option<Authentication>,
+    /// When it was received, in seconds since 1970.
+    pub received_secs: Option<u64>,
+    /// The opinion comes from a trap.
+    pub trap: bool,
+    /// An administrator withdraws everybody's opinion.
+    pub all: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nothing listens.
+    #[error(
+        "no agent answers at {0}; start it with `novacula serve`, or name its socket with --socket"
+    )]
+    NotRunning(PathBuf),
+    /// The socket is somebody else's.
+    #[error("the socket {0} may not be used by this user; add the user to the group novacula")]
+    Denied(PathBuf),
+    /// No answer in time.
+    #[error("the agent at {0} did not answer within {1} s")]
+    TimedOut(PathBuf, u64),
+    /// The agent refused, and said why.
+    #[error("the agent refused: {0}")]
+    Refused(String),
+    /// The connection broke or the answer made no sense.
+    #[error("the agent at {0} broke off: {1}")]
+    Broken(PathBuf, String),
+}
+
+/// A connection to the agent, made at first use and again when it was lost.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    /// A client of the agent at this socket.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned(), connection: None }
+    }
+
+    /// Asks for the verdict on a mail.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn check(&mut self, mail: Bytes, envelope: &Envelope) -> Result<Check, ClientError> {
+        self.post("/v1/check", mail, envelope).await
+    }
+
+    /// Gives an opinion: `act` is `report`, `revoke` or `withdraw`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn opine(
+        &mut self,
+        act: &str,
+        mail: Bytes,
+        envelope: &Envelope,
+    ) -> Result<OpinionReply, ClientError> {
+        self.post(&format!("/v1/{act}"), mail, envelope).await
+    }
+
+    /// Asks for everything about a mail.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(
+        &mut self,
+        mail: Bytes,
+        envelope: &Envelope,
+    ) -> Result<Explanation, ClientError> {
+        self.post("/v1/explain", mail, envelope).await
+    }
+
+    /// Asks how the agent is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&mut self) -> Result<Status, ClientError> {
+        self.call(Method::GET, "/v1/status", Bytes::new(), &Envelope::default()).await
+    }
+
+    /// Lists the allowed senders; with a pattern allows it, or with `remove` no longer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn allow(
+        &mut self,
+        pattern: Option<&str>,
+        remove: bool,
+    ) -> Result<AllowList, ClientError> {
+        let method = match (pattern, remove) {
+            (None, _) => Method::GET,
+            (Some(_), false) => Method::PUT,
+            (Some(_), true) => Method::DELETE,
+        };
+        let body = Bytes::copy_from_slice(pattern.unwrap_or_default().as_bytes());
+        self.call(method, "/v1/allow", body, &Envelope::default()).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        mail: Bytes,
+        envelope: &Envelope,
+    ) -> Result<T, ClientError> {
+        self.call(Method::POST, path, mail, envelope).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        envelope: &Envelope,
+    ) -> Result<T, ClientError> {
+        let exchange = self.exchange(method, path, body, envelope);
+        let (status, answer) = tokio::time::timeout(ANSWER_TIME_MAX, exchange)
+            .await
+            .map_err(|_| ClientError::TimedOut(self.socket.clone(), ANSWER_TIME_MAX.as_secs()))??;
+        if !status.is_success() {
+            let error = serde_json::from_slice::<ErrorReply>(&answer).map(|reply| reply.error);
+            return Err(ClientError::Refused(error.unwrap_or_else(|_| status.to_string())));
+        }
+        serde_json::from_slice(&answer).map_err(|error| self.broken(&error))
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        envelope: &Envelope,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let mut set = |name: &str, value: Option<&str>| {
+            if let (Some(value), Some(headers)) = (value, request.headers_mut()) {
+                let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
+                if let (Ok(name), Ok(value)) = (name, value.parse()) {
+                    headers.insert(name, value);
+                }
+            }
+        };
+        set(header::DELIVERY, envelope.delivery.then_some("now"));
+        set(header::REPORTER, envelope.reporter.as_deref());
+        set(
+            header::AUTHENTICATION,
+            envelope.authentication.map(|known| match known {
+                Authentication::Pass => "pass",
+                Authentication::Fail => "fail",
+            }),
+        );
+        set(header::RECEIVED, envelope.received_secs.map(|secs| secs.to_string()).as_deref());
+        set(header::SOURCE, envelope.trap.then_some("trap"));
+        set(header::SCOPE, envelope.all.then_some("all"));
+        set("content-type", Some("message/rfc822"));
+        let request = request.body(Full::new(body)).map_err(|error| self.broken(&error))?;
+        let mut connection = match self.connection.take().filter(SendRequest::is_ready) {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let response = match connection.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.broken(&error)),
+        };
+        let status = response.status();
+        let answer = response.into_body().collect().await.map_err(|error| self.broken(&error))?;
+        // The next request may come before the connection's task has seen the end of this one.
+        if connection.ready().await.is_ok() {
+            self.connection = Some(connection);
+        }
+        Ok((status, answer.to_bytes()))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let stream =
+            UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => ClientError::Denied(self.socket.clone()),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    ClientError::NotRunning(self.socket.clone())
+                }
+                _ => self.broken(&error),
+            })?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Broken(self.socket.clone(), error.to_string())
+    }
+}

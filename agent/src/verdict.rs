@@ -1,0 +1,157 @@
+//! The verdict: the catalog's judgement after everything that this site knows better. In order:
+//! what its administrator allows, what its own people said, whether there is enough text to judge
+//! at all, and only then what the network concludes (DESIGN 4.3). A pure function.
+
+use std::collections::BTreeMap;
+
+use novacula_catalog::{Conclusion, Engine, Judgement, Match, Opinion};
+use novacula_client::{Check, Verdict};
+
+/// What is known beside the judgement.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// Why the sender is allowed, when he is.
+    pub allowed: Option<String>,
+    /// Why there is too little to judge, when there is.
+    pub no_evidence: Option<String>,
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(circumstances: &Circumstances, judgement: &Judgement) -> Verdict {
+    if circumstances.allowed.is_some() {
+        return Verdict::Allowed;
+    }
+    if circumstances.no_evidence.is_some() {
+        return Verdict::NoEvidence;
+    }
+    match judgement.home {
+        Some(Opinion::Report | Opinion::TrapReport) => return Verdict::Spam,
+        Some(Opinion::Revoke) => return Verdict::Allowed,
+        Some(Opinion::Withdrawn) | None => {}
+    }
+    match judgement.conclusion {
+        Conclusion::Spam => Verdict::Spam,
+        Conclusion::Contested => Verdict::Contested,
+        Conclusion::Bulk => Verdict::Bulk,
+        Conclusion::Unknown => Verdict::Unknown,
+    }
+}
+
+/// The answer to a check: the verdict with its evidence in words.
+#[must_use]
+pub fn answer(circumstances: &Circumstances, judgement: &Judgement, matches: &[Match]) -> Check {
+    let verdict = decide(circumstances, judgement);
+    let spread = &judgement.spread;
+    Check {
+        verdict,
+        confidence: confidence(verdict, judgement),
+        spread: spread.sites,
+        reports: judgement.reports,
+        revokes: judgement.revokes,
+        first_seen: spread.first_seen.map(|at| at.rfc3339()),
+        last_seen: spread.last_seen.map(|at| at.rfc3339()),
+        evidence: evidence(circumstances, judgement, matches),
+    }
+}
+
+/// People at home settle it: then the confidence is theirs and not the odds'.
+fn confidence(verdict: Verdict, judgement: &Judgement) -> u8 {
+    match verdict {
+        Verdict::Allowed | Verdict::NoEvidence => 0,
+        Verdict::Spam if judgement.home.is_some_and(|said| said != Opinion::Withdrawn) => {
+            judgement.confidence.max(OWN_REPORT_CONFIDENCE)
+        }
+        _ => judgement.confidence,
+    }
+}
+
+/// Least confidence of a mail that this site's own people report.
+const OWN_REPORT_CONFIDENCE: u8 = 95;
+
+fn evidence(
+    circumstances: &Circumstances,
+    judgement: &Judgement,
+    matches: &[Match],
+) -> Vec<String> {
+    let mut out = Vec::new();
+    out.extend(circumstances.allowed.clone());
+    out.extend(circumstances.no_evidence.clone());
+    match judgement.home {
+        Some(Opinion::Report) => out.push("this site's own people report it".into()),
+        Some(Opinion::TrapReport) => out.push("it came to a trap address of this site".into()),
+        Some(Opinion::Revoke) => out.push("this site's own people say that it is not spam".into()),
+        Some(Opinion::Withdrawn) | None => {}
+    }
+    let spread = &judgement.spread;
+    if spread.sites > 0 {
+        out.push(format!("seen at {}", counted(spread.sites, "site")));
+    }
+    if judgement.reports > 0 {
+        out.push(format!("reported by {}", counted(judgement.reports, "site")));
+    }
+    if judgement.revokes > 0 {
+        out.push(format!("called not spam by {}", counted(judgement.revokes, "site")));
+    }
+    let mut engines: BTreeMap<Engine, u32> = BTreeMap::new();
+    matches.iter().for_each(|found| *engines.entry(found.engine).or_default() += 1);
+    out.extend(engines.into_iter().map(|(engine, count)| {
+        format!("{} matches {}", engine.name(), counted(count, "statement"))
+    }));
+    out
+}
+
+fn counted(count: u32, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use novacula_catalog::Spread;
+
+    #[track_caller]
+    fn check(
+        allowed: bool,
+        gated: bool,
+        home: Option<Opinion>,
+        conclusion: Conclusion,
+        expected: Verdict,
+    ) {
+        let circumstances = Circumstances {
+            allowed: allowed.then(String::new),
+            no_evidence: gated.then(String::new),
+        };
+        let judgement = Judgement {
+            conclusion,
+            odds_nats: 0.0,
+            confidence: 60,
+            spread: Spread::default(),
+            reports: 0,
+            revokes: 0,
+            home,
+            terms: Vec::new(),
+        };
+        assert_eq!(decide(&circumstances, &judgement), expected);
+        let answer = answer(&circumstances, &judgement, &[]);
+        assert_eq!(
+            answer.confidence == 0,
+            matches!(expected, Verdict::Allowed | Verdict::NoEvidence)
+        );
+    }
+
+    #[test]
+    fn what_this_site_knows_better_comes_first() {
+        use Opinion::{Report, Revoke, Withdrawn};
+        check(false, false, None, Conclusion::Spam, Verdict::Spam);
+        check(false, false, None, Conclusion::Contested, Verdict::Contested);
+        check(false, false, None, Conclusion::Bulk, Verdict::Bulk);
+        check(false, false, None, Conclusion::Unknown, Verdict::Unknown);
+        check(false, false, Some(Withdrawn), Conclusion::Bulk, Verdict::Bulk);
+        check(false, false, Some(Report), Conclusion::Unknown, Verdict::Spam);
+        check(false, false, Some(Revoke), Conclusion::Spam, Verdict::Allowed);
+        check(false, true, Some(Report), Conclusion::Spam, Verdict::NoEvidence);
+        check(true, false, Some(Report), Conclusion::Spam, Verdict::Allowed);
+        check(true, true, None, Conclusion::Unknown, Verdict::Allowed);
+    }
+}
