@@ -3,15 +3,22 @@
 //! The path of a mail: bytes -> [`Message`] -> [`Canonical`] -> [`Fingerprint`] -> catalog ->
 //! `Judgement` -> `Verdict`.
 
+mod agent;
 mod allowlist;
 mod canonical;
+mod config;
 mod fingerprint;
+mod maillog;
 mod message;
+mod metrics;
 pub mod replay;
+pub mod server;
 mod verdict;
 
+pub use agent::{Agent, AgentError, Caller, Deed, digests};
 pub use allowlist::{Allowlist, PatternError, authentication_of};
 pub use canonical::{Canonical, GATE_CHARS, Link};
+pub use config::{Config, ConfigError, LogFormat, SYSTEM_SOCKET};
 pub use fingerprint::{Fingerprint, StopList, nilsimsa, stoppable};
 pub use message::{MAIL_LEN_MAX, Mailbox, Message, TextPart};
 pub use verdict::{Circumstances, answer, decide};

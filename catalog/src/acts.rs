@@ -78,6 +78,21 @@ impl Acts {
         self.by_mail.get(&mail).map_or(0, BTreeMap::len)
     }
 
+    /// What is known of one mail only, to try a change on.
+    #[must_use]
+    pub fn clone_of(&self, mail: MailId) -> Self {
+        let acts = self.by_mail.get(&mail).map(|acts| (mail, acts.clone()));
+        Self { by_mail: acts.into_iter().collect() }
+    }
+
+    /// Takes over what another says of one mail.
+    pub fn replace(&mut self, mail: MailId, mut other: Self) {
+        match other.by_mail.remove(&mail) {
+            Some(acts) => self.by_mail.insert(mail, acts),
+            None => self.by_mail.remove(&mail),
+        };
+    }
+
     /// Sets what a person says of a mail; an earlier word of his is replaced.
     pub fn set(&mut self, mail: MailId, who: Reporter, act: Act) {
         self.by_mail.entry(mail).or_default().insert(who, act);

@@ -50,8 +50,11 @@ fn mail(row: Row, number: u64, fingerprint: &Fingerprint) -> Mail {
     Mail { row, probe, witness: Arc::new(witness), gated: !fingerprint.is_evidence() }
 }
 
+/// A rule's name, and whether it is met.
+type Rule = (&'static str, fn(&Shared) -> bool);
+
 /// The rules that are measured: each engine's alone, and all.
-fn rules() -> Vec<(&'static str, fn(&Shared) -> bool)> {
+fn rules() -> Vec<Rule> {
     fn only(shared: &Shared, engine: Engine) -> bool {
         let alone = match engine {
             Engine::Exact => Shared { exact: shared.exact, ..Shared::default() },

@@ -180,10 +180,10 @@ impl Walk {
             b"p" | b"div" | b"br" | b"tr" | b"li" | b"ul" | b"ol" | b"table" | b"hr" | b"h1"
             | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"blockquote" | b"pre" | b"center"
             | b"form" | b"dd" | b"dt" | b"dl" | b"section" | b"article" | b"header" | b"footer"
-            | b"body" | b"html" | b"address" | b"option" => {
-                if !self.out.text.ends_with('\n') {
-                    self.out.text.push('\n');
-                }
+            | b"body" | b"html" | b"address" | b"option"
+                if !self.out.text.ends_with('\n') =>
+            {
+                self.out.text.push('\n');
             }
             b"td" | b"th" | b"img" => self.out.text.push(' '),
             _ => {}

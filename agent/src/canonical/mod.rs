@@ -143,10 +143,10 @@ fn words_of(text: &str, own: &OwnNames) -> String {
 fn roles(lines: &[&str]) -> Vec<Role> {
     let mut roles = vec![Role::Body; lines.len()];
     let written = |line: &&str| !line.trim().is_empty();
-    if let Some(first) = lines.iter().position(|line| written(&line)) {
-        if is_greeting(lines[first]) {
-            roles[first] = Role::Around;
-        }
+    if let Some(first) = lines.iter().position(&written)
+        && is_greeting(lines[first])
+    {
+        roles[first] = Role::Around;
     }
     for (at, line) in lines.iter().enumerate() {
         if !is_quoted(line) {

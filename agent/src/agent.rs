@@ -1,0 +1,618 @@
+//! The agent of one site: mail in, verdict out; opinions in, statements out. It and `replay` are
+//! the only places where mail and catalog meet.
+//!
+//! Key decision: a check reads memory only and never waits for the disk or a peer. An opinion is
+//! acknowledged when it is on the disk; opinions are made one after another, so that two people
+//! who speak of one new mail at once speak of the same mail.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use novacula_catalog::store::{Disk, Save, StoreError};
+use novacula_catalog::{
+    Act, Acts, Catalog, Copies, Fact, Facts, Identity, IdentityError, KEEP_SECS, Kind, MailId,
+    Match, Network, Opinion, Probe, Rates, Reporter, SEQ_BLOCK, Site, Statement, Time, Trust,
+    judge,
+};
+use novacula_client::{
+    Authentication, Check, Digests, Explanation, OpinionOutcome, OpinionReply, Status, Term,
+};
+
+use crate::allowlist::{Allowlist, PatternError, authentication_of};
+use crate::canonical::{Canonical, GATE_CHARS, Link};
+use crate::config::Config;
+use crate::fingerprint::Fingerprint;
+use crate::maillog;
+use crate::message::Message;
+use crate::metrics::{Gauges, Metrics};
+use crate::verdict::{self, Circumstances};
+
+/// What the caller of one request knows beside the mail, as far as he is believed.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The mail is being delivered now.
+    pub delivery: bool,
+    /// Whether its sender was authenticated.
+    pub authentication: Option<Authentication>,
+    /// When it was received.
+    pub received: Option<Time>,
+    /// Who speaks.
+    pub reporter: Reporter,
+    /// The opinion comes from a trap.
+    pub trap: bool,
+    /// An administrator withdraws everybody's opinion.
+    pub all: bool,
+}
+
+/// What a person does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Says that it is spam.
+    Report,
+    /// Says that it is not.
+    Revoke,
+    /// Takes back what he said.
+    Withdraw,
+}
+
+impl Deed {
+    /// The deed's word in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Revoke => "revoke",
+            Self::Withdraw => "withdraw",
+        }
+    }
+}
+
+/// Why the agent can't do it.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The identity is unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The database is unusable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A write was refused.
+    #[error("{0}")]
+    Write(Arc<StoreError>),
+    /// The data directory can't be made or locked.
+    #[error("use the data directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another agent runs on the same data.
+    #[error(
+        "use the data directory {0}: another agent is using it; stop that one, or name another directory with --data-dir"
+    )]
+    InUse(PathBuf),
+    /// Not a pattern.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// Only administrators may.
+    #[error(
+        "{0}: only an administrator of the site may; administrators are named in the configuration"
+    )]
+    NotAdministrator(&'static str),
+}
+
+/// What is read from the configuration and may change while the agent runs.
+struct Settings {
+    rates: Rates,
+    trust: Trust,
+    authserv_ids: Vec<String>,
+}
+
+impl Settings {
+    fn of(config: &Config, identity: &Identity) -> Self {
+        Self {
+            rates: config.rates(),
+            trust: config.trust(identity.site()),
+            authserv_ids: config.authserv_ids.clone(),
+        }
+    }
+}
+
+/// What changes with every mail.
+struct State {
+    site: Site,
+    catalog: Catalog,
+    acts: Acts,
+    allowlist: Allowlist,
+    /// Numbers below this one may be given to statements.
+    reserved: u64,
+}
+
+/// The agent.
+pub struct Agent {
+    identity: Identity,
+    data_dir: PathBuf,
+    disk: Disk,
+    settings: RwLock<Arc<Settings>>,
+    state: Mutex<State>,
+    speaking: tokio::sync::Mutex<()>,
+    store_failed: Mutex<bool>,
+    pub(crate) metrics: Metrics,
+    started: Instant,
+    /// Held as long as the agent lives: one agent to a data directory.
+    _lock: std::fs::File,
+}
+
+/// A mail read, and what is known of it.
+struct Read {
+    canonical: Canonical,
+    fingerprint: Fingerprint,
+    probe: Probe,
+    circumstances: Circumstances,
+    facts: Facts,
+    received: Option<Time>,
+    name: String,
+}
+
+impl Agent {
+    /// Opens the site's identity and database, made at first start.
+    ///
+    /// # Errors
+    /// [`AgentError`], each with what to mend.
+    pub fn open(config: &Config, now: Time) -> Result<Self, AgentError> {
+        let data_dir = config.data_dir.clone();
+        let lock = lock_dir(&data_dir)?;
+        let identity = Identity::load_or_create(&data_dir.join("identity"))?;
+        let (disk, loaded) = Disk::open(&data_dir, identity.site(), now)?;
+        if let Some(path) = &loaded.set_aside {
+            maillog::set_aside(path);
+        }
+        let mut catalog = Catalog::new(identity.site(), config.statements_max);
+        for witness in loaded.witnesses {
+            catalog.insert(witness);
+        }
+        let state = State {
+            site: Site::new(identity.site(), Network::HOME, loaded.next_seq),
+            catalog,
+            acts: loaded.acts,
+            allowlist: Allowlist::of(loaded.allowed),
+            reserved: loaded.next_seq + SEQ_BLOCK,
+        };
+        Ok(Self {
+            settings: RwLock::new(Arc::new(Settings::of(config, &identity))),
+            identity,
+            data_dir,
+            disk,
+            state: Mutex::new(state),
+            speaking: tokio::sync::Mutex::new(()),
+            store_failed: Mutex::new(false),
+            metrics: Metrics::new(),
+            started: Instant::now(),
+            _lock: lock,
+        })
+    }
+
+    /// Takes over what a new configuration may change.
+    pub fn reload(&self, config: &Config) {
+        let settings = Arc::new(Settings::of(config, &self.identity));
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// The verdict on a mail. With a stated delivery the site has then seen it.
+    pub fn check(&self, mail: &[u8], caller: &Caller, now: Time) -> Check {
+        let settings = self.settings();
+        let read = self.read(mail, caller, &settings, now);
+        let mut state = self.state();
+        let matches = state.catalog.matches(&read.probe);
+        let in_hand = caller.delivery.then(|| state.site.network());
+        let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
+        let answer = verdict::answer(&read.circumstances, &judgement, &matches);
+        if caller.delivery && sends(&read) {
+            self.sight(&mut state, &read, &matches, now);
+        }
+        drop(state);
+        self.metrics.count_check(answer.verdict);
+        maillog::checked(&read.name, &answer, caller.delivery);
+        answer
+    }
+
+    fn sight(&self, state: &mut State, read: &Read, matches: &[Match], now: Time) {
+        // Without reserved numbers nothing may be stated: they wait for the disk.
+        if state.site.next_seq() >= state.reserved {
+            return;
+        }
+        let Some(witness) = state.site.sight(matches, &read.probe, read.facts, now) else { return };
+        self.reserve(state);
+        let signed = witness.statement.sign(&self.identity);
+        state.catalog.insert(witness.clone());
+        self.disk.save_soon(Save::Statement(Box::new(witness), signed));
+        self.metrics.sightings.inc();
+    }
+
+    /// Reserves the next block of numbers in good time.
+    fn reserve(&self, state: &mut State) {
+        if state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved
+            && self.disk.health().failing().is_none()
+        {
+            state.reserved += SEQ_BLOCK;
+            self.disk.save_soon(Save::Reserve(state.reserved));
+        }
+    }
+
+    /// Somebody reports, revokes or withdraws. When this returns Ok the opinion is on the disk.
+    ///
+    /// # Errors
+    /// [`AgentError::Write`] when the disk refuses; nothing has changed then.
+    pub async fn opine(
+        &self,
+        deed: Deed,
+        mail: &[u8],
+        caller: &Caller,
+        now: Time,
+    ) -> Result<OpinionReply, AgentError> {
+        let settings = self.settings();
+        let read = self.read(mail, caller, &settings, now);
+        let _one_at_a_time = self.speaking.lock().await;
+        let reply = match self.prepare(deed, &read, caller, now) {
+            Err(reply) => reply,
+            Ok(change) => {
+                let stored = self.disk.save_now(change.saves.clone()).await;
+                self.note_store();
+                if let Err(error) = stored {
+                    maillog::opinion_lost(&read.name, deed.name(), &error);
+                    return Err(AgentError::Write(error));
+                }
+                self.metrics.opinions.inc();
+                self.apply(change)
+            }
+        };
+        maillog::opined(&read.name, deed.name(), &caller.reporter.name, &reply);
+        Ok(reply)
+    }
+
+    /// Works out what an opinion changes, without changing it.
+    fn prepare(
+        &self,
+        deed: Deed,
+        read: &Read,
+        caller: &Caller,
+        now: Time,
+    ) -> Result<Change, OpinionReply> {
+        let mut state = self.state();
+        let home_only = true; // until a network is joined
+        let nothing = |outcome, says: Opinion, note: String| OpinionReply {
+            outcome,
+            site_says: says.name().into(),
+            home_only,
+            note,
+        };
+        if !read.fingerprint.is_evidence() || read.circumstances.no_evidence.is_some() {
+            let why = read.circumstances.no_evidence.clone().unwrap_or_default();
+            return Err(nothing(OpinionOutcome::NoEvidence, Opinion::Withdrawn, why));
+        }
+        let received = caller.received.or(read.received).unwrap_or(now).min(now);
+        let matches = state.catalog.matches(&read.probe);
+        let mail = state.site.mail_of(&matches, received).unwrap_or(state.site.next_mail());
+        let said = state.acts.opinion(mail);
+        let mut acts = state.acts.clone_of(mail);
+        let who = caller.reporter.clone();
+        let mut saves = Vec::new();
+        match deed {
+            Deed::Withdraw => {
+                let all = caller.all && who.administrator;
+                if !acts.withdraw(mail, &who, all) {
+                    let note = nothing_to_withdraw(acts.count(mail), &who);
+                    return Err(nothing(OpinionOutcome::NothingToWithdraw, said, note));
+                }
+                saves.push(Save::Withdraw(mail, who, all));
+            }
+            Deed::Report | Deed::Revoke => {
+                let act = match deed {
+                    Deed::Report if caller.trap => Act::TrapReport,
+                    Deed::Report => Act::Report,
+                    Deed::Revoke | Deed::Withdraw => Act::Revoke,
+                };
+                acts.set(mail, who.clone(), act);
+                saves.push(Save::Act(mail, who, act, now));
+            }
+        }
+        let says = acts.opinion(mail);
+        let mut witness = None;
+        if says != said || deed != Deed::Withdraw {
+            let stated = state.site.opine(&matches, &read.probe, says, received, now);
+            let signed = stated.statement.sign(&self.identity);
+            saves.push(Save::Statement(Box::new(stated.clone()), signed));
+            witness = Some(stated);
+        }
+        // Opinions may pass the reserved block only together with the next reservation.
+        if state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved {
+            saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
+        }
+        let old = now.secs_since(received) > KEEP_SECS;
+        let note = note(deed, says, old);
+        let reply = OpinionReply {
+            outcome: OpinionOutcome::Durable,
+            site_says: says.name().into(),
+            home_only,
+            note,
+        };
+        Ok(Change { mail, acts, witness, saves, reply })
+    }
+
+    fn apply(&self, change: Change) -> OpinionReply {
+        let mut state = self.state();
+        state.acts.replace(change.mail, change.acts);
+        for save in &change.saves {
+            if let Save::Reserve(upto) = save {
+                state.reserved = state.reserved.max(*upto);
+            }
+        }
+        if let Some(witness) = change.witness {
+            state.catalog.insert(witness);
+        }
+        change.reply
+    }
+
+    /// Everything about a mail; changes nothing.
+    pub fn explain(&self, mail: &[u8], caller: &Caller, now: Time) -> Explanation {
+        let settings = self.settings();
+        let read = self.read(mail, caller, &settings, now);
+        let state = self.state();
+        let matches = state.catalog.matches(&read.probe);
+        let in_hand = caller.delivery.then(|| state.site.network());
+        let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
+        let kind = Kind::Sighting { copies: Copies::One, facts: read.facts };
+        let keys = read.probe.emitted().to_vec();
+        let next = state.site.next_seq();
+        let statement =
+            Statement::new(state.site.id(), MailId(next), next, now.epoch(), keys, kind);
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Explanation {
+            check: verdict::answer(&read.circumstances, &judgement, &matches),
+            links: read.canonical.links.iter().map(link_text).collect(),
+            fingerprint: digests(&read.canonical, &read.fingerprint),
+            would_send: if sends(&read) { hex(statement.to_bytes()) } else { String::new() },
+            terms: judgement.terms.iter().map(term).collect(),
+            odds_nats: judgement.odds_nats,
+            threshold_nats: settings.rates.threshold_nats,
+            canonical: read.canonical.text,
+        }
+    }
+
+    /// How the agent is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = self.state();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            site: self.identity.site().to_string(),
+            uptime_secs: self.started.elapsed().as_secs(),
+            data_dir: self.data_dir.display().to_string(),
+            network: "off".into(),
+            statements: state.catalog.len(),
+            opinions: state.catalog.opinions(),
+            allowed: state.allowlist.len(),
+            checks: self.metrics.checks(),
+            store_failing: self.disk.health().failing(),
+            sightings_lost: self.disk.health().dropped(),
+        }
+    }
+
+    /// The counters in Prometheus's text format.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let (statements, evicted) = {
+            let state = self.state();
+            (state.catalog.len(), state.catalog.evicted())
+        };
+        let health = self.disk.health();
+        self.metrics.to_text(&Gauges {
+            statements,
+            evicted,
+            written: health.written(),
+            sightings_lost: health.dropped(),
+            store_failing: health.failing().is_some(),
+        })
+    }
+
+    /// The allowed senders.
+    #[must_use]
+    pub fn allowed(&self) -> Vec<String> {
+        self.state().allowlist.iter().cloned().collect()
+    }
+
+    /// Allows a sender, or no longer.
+    ///
+    /// # Errors
+    /// [`AgentError`]; nothing has changed then.
+    pub async fn allow(
+        &self,
+        pattern: &str,
+        remove: bool,
+        who: &Reporter,
+        now: Time,
+    ) -> Result<(), AgentError> {
+        if !who.administrator {
+            return Err(AgentError::NotAdministrator("change the allowlist"));
+        }
+        let pattern = Allowlist::pattern(pattern)?;
+        let save = match remove {
+            false => Save::Allow(pattern.clone(), now),
+            true => Save::Disallow(pattern.clone()),
+        };
+        let stored = self.disk.save_now(vec![save]).await;
+        self.note_store();
+        stored.map_err(AgentError::Write)?;
+        maillog::allowed(&pattern, &who.name, remove);
+        let mut state = self.state();
+        match remove {
+            false => state.allowlist.insert(pattern),
+            true => state.allowlist.remove(&pattern),
+        };
+        Ok(())
+    }
+
+    /// What must be done now and then: lets go of what is too old, reserves numbers again after
+    /// the disk was full, says when the disk's state changed.
+    pub fn tend(&self, now: Time) {
+        let mut state = self.state();
+        state.catalog.expire(now);
+        self.reserve(&mut state);
+        drop(state);
+        self.disk.save_soon(Save::Expire(now));
+        self.note_store();
+    }
+
+    fn note_store(&self) {
+        let failing = self.disk.health().failing();
+        let mut failed = self.store_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed != failing.is_some() {
+            *failed = failing.is_some();
+            maillog::store_state(failing.as_deref());
+        }
+    }
+
+    fn read(&self, mail: &[u8], caller: &Caller, settings: &Settings, now: Time) -> Read {
+        let message = Message::parse(mail);
+        let canonical = Canonical::of(&message);
+        let fingerprint = Fingerprint::of(&canonical);
+        let authentication =
+            caller.authentication.or_else(|| authentication_of(&message, &settings.authserv_ids));
+        let allowed = self.state().allowlist.allows(&message, authentication);
+        let facts = Facts {
+            authenticated: match authentication {
+                None => Fact::Unknown,
+                Some(Authentication::Pass) => Fact::Yes,
+                Some(Authentication::Fail) => Fact::No,
+            },
+            list: if message.list_id.is_empty() { Fact::No } else { Fact::Yes },
+            ..Facts::default()
+        };
+        let first = fingerprint.digests().first().map_or(0, |digest| digest.value);
+        Read {
+            circumstances: Circumstances {
+                allowed,
+                no_evidence: no_evidence(&message, &canonical, &fingerprint),
+            },
+            probe: Probe::new(fingerprint.digests(), fingerprint.nilsimsa(), now),
+            facts,
+            received: message.received,
+            name: format!("{first:016x}"),
+            canonical,
+            fingerprint,
+        }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an opinion changes.
+struct Change {
+    mail: MailId,
+    acts: Acts,
+    witness: Option<novacula_catalog::Witness>,
+    saves: Vec<Save>,
+    reply: OpinionReply,
+}
+
+fn lock_dir(path: &Path) -> Result<std::fs::File, AgentError> {
+    let failed = |source| AgentError::Directory { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join("lock"))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(AgentError::InUse(path.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Nothing leaves the site for allowed mail and for mail without evidence (DESIGN 4.4).
+fn sends(read: &Read) -> bool {
+    read.circumstances.allowed.is_none() && read.circumstances.no_evidence.is_none()
+}
+
+/// Why there is too little to judge, when there is.
+fn no_evidence(
+    message: &Message,
+    canonical: &Canonical,
+    fingerprint: &Fingerprint,
+) -> Option<String> {
+    if message.is_constant() {
+        return Some("a constant mail that a tool made for itself".into());
+    }
+    (!fingerprint.is_evidence()).then(|| {
+        format!(
+            "{} canonical characters, {GATE_CHARS} are needed, and no link that tells",
+            canonical.chars()
+        )
+    })
+}
+
+fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {
+    match others {
+        0 => "nobody has said anything of this mail".into(),
+        _ if who.administrator => {
+            format!("{others} others spoke of this mail, you did not; --all takes back theirs")
+        }
+        _ => "others spoke of this mail, you did not".into(),
+    }
+}
+
+fn note(deed: Deed, says: Opinion, old: bool) -> String {
+    let done = match deed {
+        Deed::Report => "reported",
+        Deed::Revoke => "revoked",
+        Deed::Withdraw => "withdrawn",
+    };
+    let reach = if old {
+        "it acts at this site only: the mail is older than 72 h"
+    } else {
+        "it acts at this site only: no network is joined"
+    };
+    format!("{done}; this site now says {}; {reach}", says.name())
+}
+
+/// The digests as the API shows them.
+#[must_use]
+pub fn digests(canonical: &Canonical, fingerprint: &Fingerprint) -> Digests {
+    let shown = fingerprint.digests().iter().map(|digest| {
+        let weak = if digest.weak { " (weak)" } else { "" };
+        (format!("{}{weak}", digest.engine.name()), format!("{:016x}", digest.value))
+    });
+    Digests {
+        digests: shown.collect(),
+        nilsimsa: fingerprint.nilsimsa().map(|digest| digest.to_hex()),
+        characters: canonical.chars(),
+    }
+}
+
+fn link_text(link: &Link) -> String {
+    match link {
+        Link::Web { host, path, .. } => format!("{host}{path}"),
+        Link::Phone(digits) => format!("phone {digits}"),
+        Link::Coin(address) => format!("coin {address}"),
+    }
+}
+
+fn term(term: &novacula_catalog::Term) -> Term {
+    Term {
+        site: term.site.clone(),
+        what: term.what.clone(),
+        copies: term.copies,
+        trust: term.trust,
+        nats: term.nats,
+    }
+}

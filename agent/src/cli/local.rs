@@ -1,0 +1,56 @@
+//! Commands about the agent itself: status, identity, allow.
+
+use novacula_client::Client;
+
+use super::mail::{out, printable, to_json};
+use super::{EXIT_OK, Global, runtime};
+
+pub(super) fn status(global: &Global) -> anyhow::Result<u8> {
+    let mut client = Client::new(&global.socket()?);
+    let status = runtime()?.block_on(client.status())?;
+    if global.json {
+        out(&to_json(&status)?);
+        return Ok(EXIT_OK);
+    }
+    let store = status.store_failing.as_deref().unwrap_or("takes writes");
+    for (name, value) in [
+        ("version", status.version),
+        ("site", status.site),
+        ("running for", format!("{} s", status.uptime_secs)),
+        ("data", status.data_dir),
+        ("network", status.network),
+        ("statements", format!("{}, {} of them opinions", status.statements, status.opinions)),
+        ("allowed senders", status.allowed.to_string()),
+        ("checks answered", status.checks.to_string()),
+        ("database", store.to_owned()),
+        ("sightings lost", status.sightings_lost.to_string()),
+    ] {
+        out(&format!("{name:16} {}", printable(&value)));
+    }
+    Ok(EXIT_OK)
+}
+
+pub(super) fn identity(global: &Global) -> anyhow::Result<u8> {
+    let mut client = Client::new(&global.socket()?);
+    let status = runtime()?.block_on(client.status())?;
+    if global.json {
+        out(&to_json(&serde_json::json!({ "site": status.site, "data_dir": status.data_dir }))?);
+    } else {
+        out(&status.site);
+    }
+    Ok(EXIT_OK)
+}
+
+pub(super) fn allow(global: &Global, pattern: Option<&str>, remove: bool) -> anyhow::Result<u8> {
+    let mut client = Client::new(&global.socket()?);
+    let list = runtime()?.block_on(client.allow(pattern, remove))?;
+    if global.json {
+        out(&to_json(&list)?);
+        return Ok(EXIT_OK);
+    }
+    match list.allowed.is_empty() {
+        true => out("nobody is allowed yet"),
+        false => list.allowed.iter().for_each(|allowed| out(&printable(allowed))),
+    }
+    Ok(EXIT_OK)
+}

@@ -1,0 +1,224 @@
+//! The command line (DESIGN 3.4). One file for each family of commands; this one holds the
+//! arguments and the exit codes.
+
+mod input;
+mod local;
+mod mail;
+mod replay;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+use novacula_agent::{Config, SYSTEM_SOCKET};
+
+/// Everything is well, or (check) the mail is spam.
+const EXIT_OK: u8 = 0;
+/// Check: bulk, allowed or unknown.
+const EXIT_PASS: u8 = 1;
+/// Something is wrong.
+const EXIT_ERROR: u8 = 2;
+/// Check: contested or no evidence. Opinions: nothing was stored.
+const EXIT_UNSURE: u8 = 3;
+
+/// Where the configuration is looked for when nobody says where.
+const SYSTEM_CONFIG: &str = "/etc/novacula/novacula.toml";
+
+/// Peer-to-peer spam detection: who else saw this mail, and what did people say of it?
+#[derive(Parser)]
+#[command(name = "novacula", version, arg_required_else_help = true)]
+#[command(
+    after_help = "check exits 0 for spam; 1 for bulk, allowed or unknown; 3 for contested or no-evidence; 2 for an error."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(clap::Args)]
+struct Global {
+    /// Configuration file; none is needed [default: /etc/novacula/novacula.toml if it exists].
+    #[arg(long, global = true, env = "NOVACULA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The agent's Unix socket.
+    #[arg(long, global = true, env = "NOVACULA_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Where the agent keeps identity and database.
+    #[arg(long, global = true, env = "NOVACULA_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent in the foreground.
+    Serve,
+    /// Ask whether mails are spam.
+    Check {
+        #[command(flatten)]
+        mails: Mails,
+        /// The mails are being delivered now: count them as seen.
+        #[arg(long)]
+        seen: bool,
+    },
+    /// Say that mails are spam.
+    Report {
+        #[command(flatten)]
+        mails: Mails,
+        /// They came to an address that no wanted mail knows.
+        #[arg(long)]
+        trap: bool,
+    },
+    /// Say that mails are not spam.
+    Revoke {
+        #[command(flatten)]
+        mails: Mails,
+    },
+    /// Take back what you said of mails.
+    Withdraw {
+        #[command(flatten)]
+        mails: Mails,
+        /// As an administrator: take back what anybody said.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Print the digests of mails; needs no agent.
+    Fingerprint {
+        #[command(flatten)]
+        mails: Mails,
+    },
+    /// Show all about mails: the text that counts, what would be sent, the judgement's terms.
+    Explain {
+        #[command(flatten)]
+        mails: Mails,
+    },
+    /// Replay a corpus as a network of sites and measure what it would have caught.
+    Replay(replay::Args),
+    /// Show how the agent is.
+    Status,
+    /// Show this site's public key.
+    Identity,
+    /// List, add or remove senders that always pass.
+    Allow {
+        /// ann@example.org, @example.org, or a list's List-Id. None: list them.
+        pattern: Option<String>,
+        /// Allow it no longer.
+        #[arg(long, requires = "pattern")]
+        remove: bool,
+    },
+    /// Print the completions of a shell.
+    #[command(hide = true)]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        dir: PathBuf,
+    },
+}
+
+/// Which mails.
+#[derive(clap::Args)]
+struct Mails {
+    /// Mail files, mbox files, Maildirs, folders, or - for standard input.
+    #[arg(required = true, value_name = "MAIL")]
+    paths: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ExitCode::from(run(&cli).unwrap_or_else(|error| {
+        eprintln!("novacula: {}", mail::printable(&failed_to(&error)));
+        EXIT_ERROR
+    }))
+}
+
+/// Errors are fragments that fit "failed to ...", but for those that are sentences already.
+fn failed_to(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let fragment = [
+        "read ", "use ", "open ", "write ", "listen ", "accept ", "draw ", "store ", "start ",
+        "allow ",
+    ];
+    if fragment.iter().any(|verb| text.starts_with(verb)) {
+        return format!("failed to {text}");
+    }
+    text
+}
+
+fn run(cli: &Cli) -> anyhow::Result<u8> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Serve => serve::run(global),
+        Command::Check { mails, seen } => mail::check(global, mails, *seen),
+        Command::Report { mails, trap } => mail::opine(global, "report", mails, *trap, false),
+        Command::Revoke { mails } => mail::opine(global, "revoke", mails, false, false),
+        Command::Withdraw { mails, all } => mail::opine(global, "withdraw", mails, false, *all),
+        Command::Fingerprint { mails } => mail::fingerprint(global, mails),
+        Command::Explain { mails } => mail::explain(global, mails),
+        Command::Replay(args) => replay::run(global, args),
+        Command::Status => local::status(global),
+        Command::Identity => local::identity(global),
+        Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(*shell, &mut command, "novacula", &mut std::io::stdout());
+            Ok(EXIT_OK)
+        }
+        Command::Man { dir } => manual(dir),
+    }
+}
+
+fn manual(dir: &Path) -> anyhow::Result<u8> {
+    std::fs::create_dir_all(dir).with_context(|| format!("write to {}", dir.display()))?;
+    clap_mangen::generate_to(Cli::command(), dir)
+        .with_context(|| format!("write to {}", dir.display()))?;
+    Ok(EXIT_OK)
+}
+
+impl Global {
+    /// The configuration file, where one was named or the system has one.
+    fn config_path(&self) -> Option<PathBuf> {
+        let system = PathBuf::from(SYSTEM_CONFIG);
+        self.config.clone().or_else(|| system.exists().then_some(system))
+    }
+
+    /// The configuration with the command line's paths over it.
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut config = match self.config_path() {
+            Some(path) => Config::read(&path)?,
+            None => Config::default(),
+        };
+        config.data_dir = self.data_dir.clone().unwrap_or(config.data_dir);
+        // A data directory of its own means an agent of its own.
+        let beside = self.data_dir.as_ref().map(|dir| dir.join("agent.sock"));
+        config.socket = self.socket.clone().or(beside).unwrap_or(config.socket);
+        Ok(config)
+    }
+
+    /// The socket to ask: a user without an agent of his own asks the system's.
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        let socket = self.config()?.socket;
+        let named = self.socket.is_some() || self.data_dir.is_some() || self.config.is_some();
+        if !named && !socket.exists() {
+            return Ok(SYSTEM_SOCKET.into());
+        }
+        Ok(socket)
+    }
+}
+
+/// A runtime for a command that only asks.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}

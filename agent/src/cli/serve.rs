@@ -1,0 +1,96 @@
+//! `novacula serve`: the daemon. It stays in the foreground, as service managers want it.
+
+use anyhow::Context;
+use novacula_agent::{Agent, Config, LogFormat, server};
+use novacula_catalog::Time;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::{EXIT_OK, Global};
+
+type Filter = tracing_subscriber::reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+
+pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
+    let config = global.config()?;
+    let filter = start_log(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let agent = Agent::open(&config, Time::now())?;
+        let listener = server::bind(&config.socket, &config.socket_group).await?;
+        let site = agent.status().site;
+        let (reload, reloads) = mpsc::channel(1);
+        let hangup = signal(SignalKind::hangup()).context("start the signal handlers")?;
+        let mut terminate = signal(SignalKind::terminate()).context("start the signal handlers")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("start the signal handlers")?;
+        let reloading = tokio::spawn(reload_on(hangup, global.config_paths(), filter, reload));
+        info!(site, socket = %config.socket.display(), data_dir = %config.data_dir.display(), "ready");
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            info!("stopping");
+        };
+        server::serve(listener, agent, &config, reloads, stop).await;
+        reloading.abort();
+        // Ours: the listener was bound by this process and none other could bind meanwhile.
+        let _ = std::fs::remove_file(&config.socket);
+        info!("stopped");
+        Ok(EXIT_OK)
+    })
+}
+
+fn start_log(config: &Config) -> anyhow::Result<Filter> {
+    let filter: EnvFilter = config.log.parse().context("read the setting log")?;
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.log_format {
+        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+    Ok(handle)
+}
+
+/// Reads the configuration again on every SIGHUP; a mistake in it keeps the old one.
+async fn reload_on(
+    mut hangup: Signal,
+    read: impl Fn() -> anyhow::Result<Config>,
+    filter: Filter,
+    reload: mpsc::Sender<Config>,
+) {
+    while hangup.recv().await.is_some() {
+        match read() {
+            Err(error) => error!("the configuration stays as it was: failed to {error:#}"),
+            Ok(config) => {
+                // The text was checked when it was read.
+                if let Ok(fresh) = config.log.parse::<EnvFilter>() {
+                    let _ = filter.reload(fresh);
+                }
+                if reload.send(config).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Global {
+    /// How to read the configuration again, later and elsewhere.
+    fn config_paths(&self) -> impl Fn() -> anyhow::Result<Config> + Send + 'static {
+        let again = Self {
+            config: self.config.clone(),
+            socket: self.socket.clone(),
+            data_dir: self.data_dir.clone(),
+            json: self.json,
+        };
+        move || again.config()
+    }
+}

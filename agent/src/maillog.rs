@@ -1,0 +1,63 @@
+//! The mail log: one function for each thing that happens to a mail, so that what an
+//! administrator greps for stands in one place. No text, address or subject is ever logged; a
+//! mail is named by the first digits of its first digest.
+
+use novacula_client::{Check, OpinionReply};
+use tracing::{debug, error, info, warn};
+
+/// A check was answered.
+pub(crate) fn checked(mail: &str, answer: &Check, delivery: bool) {
+    info!(
+        mail,
+        verdict = answer.verdict.name(),
+        confidence = answer.confidence,
+        spread = answer.spread,
+        reports = answer.reports,
+        delivery,
+        "checked"
+    );
+}
+
+/// Somebody gave an opinion.
+pub(crate) fn opined(mail: &str, act: &str, reporter: &str, reply: &OpinionReply) {
+    info!(
+        mail,
+        act,
+        reporter = %reporter.escape_debug(),
+        outcome = ?reply.outcome,
+        site_says = reply.site_says,
+        home_only = reply.home_only,
+        "opinion"
+    );
+}
+
+/// An opinion could not be stored.
+pub(crate) fn opinion_lost(mail: &str, act: &str, reason: &dyn std::fmt::Display) {
+    error!(mail, act, %reason, "opinion not stored; the caller was told");
+}
+
+/// The allowlist changed.
+pub(crate) fn allowed(pattern: &str, by: &str, removed: bool) {
+    info!(pattern = %pattern.escape_debug(), by = %by.escape_debug(), removed, "allowlist");
+}
+
+/// A request was refused.
+pub(crate) fn refused(path: &str, status: u16, reason: &str) {
+    debug!(path = %path.escape_debug(), status, reason = %reason.escape_debug(), "refused");
+}
+
+/// The disk began, or ceased, to refuse writes.
+pub(crate) fn store_state(failing: Option<&str>) {
+    match failing {
+        Some(reason) => warn!(
+            reason,
+            "database refuses writes: checks are answered from memory, opinions are refused"
+        ),
+        None => info!("database takes writes again"),
+    }
+}
+
+/// A damaged database was set aside.
+pub(crate) fn set_aside(path: &std::path::Path) {
+    warn!(path = %path.display(), "the database was damaged: set aside, a new one begun");
+}

@@ -1,0 +1,513 @@
+//! The local API on a Unix socket: HTTP/1.1, a mail in, JSON out. This file is the only door to
+//! the HTTP framework; it decides who the caller is, bounds what he sends, and leaves every
+//! decision about mail to [`Agent`].
+//!
+//! Main item: [`serve`]. The caller is the peer of the socket, as the kernel names him; a name in
+//! `Novacula-Reporter` is believed from configured users only.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use novacula_catalog::{Reporter, Time};
+use novacula_client::{
+    AllowList, Authentication, Check, Digests, ErrorReply, Explanation, OpinionReply, Status,
+    header,
+};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tracing::{error, info, warn};
+use utoipa::OpenApi;
+
+use crate::agent::{Agent, AgentError, Caller, Deed, digests};
+use crate::canonical::Canonical;
+use crate::config::Config;
+use crate::fingerprint::Fingerprint;
+use crate::maillog;
+use crate::message::{MAIL_LEN_MAX, Message};
+
+/// Longest wait for a request's header, and for the next request on a kept connection.
+const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for a whole mail.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait for requests in flight when the agent stops.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often the agent is tended.
+const TEND_TIME: Duration = Duration::from_secs(60);
+
+/// Mails longer than this are read on a thread of their own, in bytes.
+const LONG_MAIL: usize = 256 << 10;
+
+/// Longest allowlist pattern that is read, in bytes.
+const PATTERN_LEN_MAX: usize = 4096;
+
+/// Who may do what; replaced when the configuration is read again.
+struct People {
+    administrators: Vec<String>,
+    believed: Vec<String>,
+}
+
+impl People {
+    fn of(config: &Config) -> Self {
+        Self {
+            administrators: config.administrators.clone(),
+            believed: config.believed_users.clone(),
+        }
+    }
+}
+
+struct Shared {
+    agent: Agent,
+    people: RwLock<Arc<People>>,
+}
+
+/// The user at the other end of the socket.
+#[derive(Clone, Copy)]
+struct Peer {
+    uid: u32,
+}
+
+/// Why a request is refused: status and what mends it.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(ErrorReply { error: self.1 })).into_response()
+    }
+}
+
+impl From<AgentError> for Refusal {
+    fn from(error: AgentError) -> Self {
+        let status = match &error {
+            AgentError::Pattern(_) => StatusCode::BAD_REQUEST,
+            AgentError::NotAdministrator(_) => StatusCode::FORBIDDEN,
+            _ => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Self(status, format!("failed to {error}"))
+    }
+}
+
+/// Why the socket can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Another agent answers there.
+    #[error(
+        "listen on {0}: another agent is listening there; stop it, or name another socket with --socket"
+    )]
+    InUse(PathBuf),
+    /// Something that is no socket is there.
+    #[error(
+        "listen on {0}: something that is no socket is in its place; remove it, or name another socket with --socket"
+    )]
+    NoSocket(PathBuf),
+    /// The system refused.
+    #[error("listen on {path}: {source}")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Binds the socket with mode 0660. The socket of a dead agent is replaced, a living one
+/// respected.
+///
+/// # Errors
+/// [`SocketError`].
+pub async fn bind(path: &Path, group: &str) -> Result<UnixListener, SocketError> {
+    let failed = |source| SocketError::Io { path: path.to_owned(), source };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(SocketError::NoSocket(path.to_owned()));
+        }
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                info!(socket = %path.display(), "replacing the socket of a dead agent");
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+            Ok(_) => return Err(SocketError::InUse(path.to_owned())),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    if let Some(group) = uzers::get_group_by_name(group)
+        && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid()))
+    {
+        warn!(%error, "the socket stays with this user's own group");
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves until `shutdown` ends, then finishes what is in flight. Each configuration that comes
+/// over `reload` is taken over.
+pub async fn serve(
+    listener: UnixListener,
+    agent: Agent,
+    config: &Config,
+    mut reload: tokio::sync::mpsc::Receiver<Config>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let people = RwLock::new(Arc::new(People::of(config)));
+    let shared = Arc::new(Shared { agent, people });
+    let app = router(Arc::clone(&shared));
+    let places = Arc::new(Semaphore::new(config.connections_max));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut tending = tokio::time::interval(TEND_TIME);
+    tokio::pin!(shutdown);
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(config) = reload.recv() => {
+                shared.agent.reload(&config);
+                let people = Arc::new(People::of(&config));
+                *shared.people.write().unwrap_or_else(PoisonError::into_inner) = people;
+                info!("configuration read again");
+            }
+            _ = tending.tick() => shared.agent.tend(Time::now()),
+            accepted = async { (place.await, listener.accept().await) } => {
+                let (Ok(place), Ok((stream, _))) = accepted else {
+                    // Out of file descriptors, say: give others time to close theirs.
+                    error!("a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                let (app, stopped) = (app.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    connection(stream, app, stopped).await;
+                    drop(place);
+                });
+            }
+        }
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
+    if tokio::time::timeout(DRAIN_TIME_MAX, places.acquire_many(all)).await.is_err() {
+        warn!("stopping with connections still open");
+    }
+}
+
+async fn connection(
+    stream: UnixStream,
+    app: Router,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) {
+    let Ok(credentials) = stream.peer_cred() else { return };
+    let app = app.layer(Extension(Peer { uid: credentials.uid() }));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = serving.as_mut() => {}
+        _ = stopped.changed() => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "novacula agent", description = "The local API of a site's agent."),
+    paths(check, report, revoke, withdraw, fingerprint, explain, status, allowed, allow, disallow)
+)]
+struct Document;
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/check", post(check))
+        .route("/v1/report", post(report))
+        .route("/v1/revoke", post(revoke))
+        .route("/v1/withdraw", post(withdraw))
+        .route("/v1/fingerprint", post(fingerprint))
+        .route("/v1/explain", post(explain))
+        .route("/v1/status", get(status))
+        .route("/v1/allow", get(allowed).put(allow).delete(disallow))
+        .route("/v1/openapi.json", get(|| async { Json(Document::openapi()) }))
+        .route("/metrics", get(metrics))
+        .fallback(async |uri: Uri| {
+            let path: String = uri.path().chars().take(80).collect();
+            Refusal(StatusCode::NOT_FOUND, format!("no such path: {path}; see /v1/openapi.json"))
+        })
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            let right = match uri.path() {
+                "/v1/status" | "/metrics" | "/v1/openapi.json" => "GET",
+                "/v1/allow" => "GET, PUT or DELETE",
+                _ => "POST",
+            };
+            let text = format!("{method} is the wrong method for {}: use {right}", uri.path());
+            Refusal(StatusCode::METHOD_NOT_ALLOWED, text)
+        })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), count_refusals))
+        .with_state(shared)
+}
+
+async fn count_refusals(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.status().is_client_error() {
+        shared.agent.metrics.refused.inc();
+        maillog::refused(&path, response.status().as_u16(), "");
+    }
+    response
+}
+
+/// Asks for the verdict on a mail. A pure query unless `Novacula-Delivery: now` states that it is
+/// being delivered.
+#[utoipa::path(post, path = "/v1/check", request_body(content = String, content_type = "message/rfc822"),
+    responses((status = 200, body = Check), (status = 400, body = ErrorReply), (status = 413, body = ErrorReply)))]
+async fn check(call: Call) -> Result<Json<Check>, Refusal> {
+    let answer = call.quick(|agent, mail, caller| agent.check(mail, caller, Time::now()));
+    answer.await.map(Json)
+}
+
+/// Says that a mail is spam. Answers when that is on the disk.
+#[utoipa::path(post, path = "/v1/report", request_body(content = String, content_type = "message/rfc822"),
+    responses((status = 200, body = OpinionReply), (status = 507, body = ErrorReply)))]
+async fn report(call: Call) -> Result<Json<OpinionReply>, Refusal> {
+    call.opine(Deed::Report).await
+}
+
+/// Says that a mail is not spam.
+#[utoipa::path(post, path = "/v1/revoke", request_body(content = String, content_type = "message/rfc822"),
+    responses((status = 200, body = OpinionReply), (status = 507, body = ErrorReply)))]
+async fn revoke(call: Call) -> Result<Json<OpinionReply>, Refusal> {
+    call.opine(Deed::Revoke).await
+}
+
+/// Takes back what the same user said of a mail.
+#[utoipa::path(post, path = "/v1/withdraw", request_body(content = String, content_type = "message/rfc822"),
+    responses((status = 200, body = OpinionReply), (status = 507, body = ErrorReply)))]
+async fn withdraw(call: Call) -> Result<Json<OpinionReply>, Refusal> {
+    call.opine(Deed::Withdraw).await
+}
+
+/// The digests of a mail.
+#[utoipa::path(post, path = "/v1/fingerprint", request_body(content = String, content_type = "message/rfc822"),
+    responses((status = 200, body = Digests)))]
+async fn fingerprint(call: Call) -> Result<Json<Digests>, Refusal> {
+    let answer = call.quick(|_, mail, _| {
+        let canonical = Canonical::of(&Message::parse(mail));
+        digests(&canonical, &Fingerprint::of(&canonical))
+    });
+    answer.await.map(Json)
+}
+
+/// Everything about a mail: its canonical text, what would be sent, the judgement term by term.
+#[utoipa::path(post, path = "/v1/explain", request_body(content = String, content_type = "message/rfc822"),
+    responses((status = 200, body = Explanation)))]
+async fn explain(call: Call) -> Result<Json<Explanation>, Refusal> {
+    let answer = call.quick(|agent, mail, caller| agent.explain(mail, caller, Time::now()));
+    answer.await.map(Json)
+}
+
+/// How the agent is.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
+    Json(shared.agent.status())
+}
+
+/// The allowed senders.
+#[utoipa::path(get, path = "/v1/allow", responses((status = 200, body = AllowList)))]
+async fn allowed(State(shared): State<Arc<Shared>>) -> Json<AllowList> {
+    Json(AllowList { allowed: shared.agent.allowed() })
+}
+
+/// Allows a sender: the body is an address, a @domain or a List-Id.
+#[utoipa::path(put, path = "/v1/allow", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = AllowList), (status = 403, body = ErrorReply)))]
+async fn allow(call: Call) -> Result<Json<AllowList>, Refusal> {
+    call.allow(false).await
+}
+
+/// Allows a sender no longer.
+#[utoipa::path(delete, path = "/v1/allow", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = AllowList), (status = 403, body = ErrorReply)))]
+async fn disallow(call: Call) -> Result<Json<AllowList>, Refusal> {
+    call.allow(true).await
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> String {
+    shared.agent.metrics_text()
+}
+
+/// A request with its body read and its caller known.
+struct Call {
+    shared: Arc<Shared>,
+    body: Bytes,
+    caller: Caller,
+}
+
+impl axum::extract::FromRequest<Arc<Shared>> for Call {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+        let shared = Arc::clone(shared);
+        let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().copied();
+        let peer = peer.ok_or(Refusal(StatusCode::FORBIDDEN, "the caller is unknown".into()))?;
+        let people = Arc::clone(&shared.people.read().unwrap_or_else(PoisonError::into_inner));
+        let caller = caller(&parts.headers, peer, &people)?;
+        let body = read_body(&parts.headers, body).await?;
+        Ok(Self { shared, body, caller })
+    }
+}
+
+impl Call {
+    /// Runs what reads a mail and answers at once; long mails on a thread of their own.
+    async fn quick<T: Send + 'static>(
+        self,
+        run: impl FnOnce(&Agent, &[u8], &Caller) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if self.body.len() <= LONG_MAIL {
+            return Ok(run(&self.shared.agent, &self.body, &self.caller));
+        }
+        let task =
+            tokio::task::spawn_blocking(move || run(&self.shared.agent, &self.body, &self.caller));
+        task.await.map_err(|_| {
+            Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the mail could not be read".into())
+        })
+    }
+
+    async fn opine(self, deed: Deed) -> Result<Json<OpinionReply>, Refusal> {
+        let reply = self.shared.agent.opine(deed, &self.body, &self.caller, Time::now()).await;
+        Ok(Json(reply?))
+    }
+
+    async fn allow(self, remove: bool) -> Result<Json<AllowList>, Refusal> {
+        let pattern =
+            std::str::from_utf8(&self.body).ok().filter(|text| text.len() <= PATTERN_LEN_MAX);
+        let pattern = pattern
+            .ok_or(Refusal(StatusCode::BAD_REQUEST, "the body must be one pattern".into()))?;
+        self.shared.agent.allow(pattern, remove, &self.caller.reporter, Time::now()).await?;
+        Ok(Json(AllowList { allowed: self.shared.agent.allowed() }))
+    }
+}
+
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    let too_long = || {
+        let mib = MAIL_LEN_MAX >> 20;
+        Refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the mail is longer than {mib} MiB: send its first {mib} MiB, or let it pass unchecked"
+            ),
+        )
+    };
+    let stated =
+        headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if stated.is_some_and(|len| len > MAIL_LEN_MAX as u64) {
+        return Err(too_long());
+    }
+    let collecting = Limited::new(body, MAIL_LEN_MAX).collect();
+    match tokio::time::timeout(BODY_TIME_MAX, collecting).await {
+        Err(_) => Err(Refusal(StatusCode::REQUEST_TIMEOUT, "the mail did not come in time".into())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
+        Ok(Err(_)) => Err(Refusal(
+            StatusCode::BAD_REQUEST,
+            "the request ended before the mail did: its body is shorter than content-length says"
+                .into(),
+        )),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+    }
+}
+
+/// Reads the `Novacula-*` fields, as far as this peer is believed. An unknown one is an error,
+/// because a misspelt `Novacula-Delivery` would silently count nothing.
+fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result<Caller, Refusal> {
+    let refuse = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
+    let peer_name = uzers::get_user_by_uid(peer.uid)
+        .map(|user| user.name().to_string_lossy().into_owned())
+        .unwrap_or_else(|| format!("uid {}", peer.uid));
+    let listed = |list: &[String]| {
+        list.iter().any(|user| *user == peer_name || *user == peer.uid.to_string())
+    };
+    // Who runs the agent owns its data anyway.
+    let own = peer.uid == rustix::process::geteuid().as_raw();
+    let administrator = own || listed(&people.administrators);
+    let mut caller = Caller {
+        delivery: false,
+        authentication: None,
+        received: None,
+        reporter: Reporter { name: peer_name.clone(), administrator },
+        trap: false,
+        all: false,
+    };
+    for name in headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("novacula-"))
+    {
+        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let one_of = |allowed: &str| refuse(format!("{name} must be {allowed}, not {value:?}"));
+        match name {
+            header::DELIVERY if value == "now" => caller.delivery = true,
+            header::DELIVERY => return Err(one_of("now")),
+            header::AUTHENTICATION => {
+                caller.authentication = Some(match value {
+                    "pass" => Authentication::Pass,
+                    "fail" => Authentication::Fail,
+                    _ => return Err(one_of("pass or fail")),
+                });
+            }
+            header::RECEIVED => {
+                let secs =
+                    value.parse().map_err(|_| one_of("a whole number of seconds since 1970"))?;
+                caller.received = Some(Time(secs));
+            }
+            header::SOURCE if value == "trap" => caller.trap = true,
+            header::SOURCE => return Err(one_of("trap")),
+            header::SCOPE if value == "all" => caller.all = true,
+            header::SCOPE => return Err(one_of("all")),
+            header::REPORTER => {
+                if !own && !listed(&people.believed) {
+                    let text = format!(
+                        "{name}: user {peer_name} may not speak for others; name it in believed_users"
+                    );
+                    return Err(Refusal(StatusCode::FORBIDDEN, text));
+                }
+                if value.is_empty() || value.len() > 254 {
+                    return Err(one_of("a user's name"));
+                }
+                caller.reporter = Reporter { name: value.to_owned(), administrator: false };
+            }
+            _ => {
+                let known = [
+                    header::DELIVERY,
+                    header::REPORTER,
+                    header::AUTHENTICATION,
+                    header::RECEIVED,
+                    header::SOURCE,
+                    header::SCOPE,
+                ];
+                return Err(refuse(format!(
+                    "unknown field {name}; known are {}",
+                    known.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(caller)
+}
