@@ -2,25 +2,25 @@
 //! the only places where mail and catalog meet.
 //!
 //! Key decision: a check reads memory only and never waits for the disk or a peer. An opinion is
-//! acknowledged when it is on the disk; opinions are made one after another, so that two people
-//! who speak of one new mail at once speak of the same mail.
+//! acknowledged when it is on the disk ([`opinion`]).
 
+mod explain;
+mod opinion;
+
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save, StoreError};
 use novacula_catalog::{
-    Act, Acts, Catalog, Copies, Fact, Facts, Identity, IdentityError, KEEP_SECS, Kind, MailId,
-    Match, Network, Opinion, Probe, Rates, Reporter, SEQ_BLOCK, Site, Statement, Time, Trust,
-    judge,
+    Acts, Catalog, Fact, Facts, Identity, IdentityError, Match, Network, Probe, Rates, Reporter,
+    SEQ_BLOCK, Site, Time, Trust, judge,
 };
-use novacula_client::{
-    Authentication, Check, Digests, Explanation, OpinionOutcome, OpinionReply, Status, Term,
-};
+use novacula_client::{Authentication, Check, Status};
 
 use crate::allowlist::{Allowlist, PatternError, authentication_of};
-use crate::canonical::{Canonical, GATE_CHARS, Link};
+use crate::canonical::{Canonical, GATE_CHARS};
 use crate::config::Config;
 use crate::fingerprint::Fingerprint;
 use crate::maillog;
@@ -43,29 +43,6 @@ pub struct Caller {
     pub trap: bool,
     /// An administrator withdraws everybody's opinion.
     pub all: bool,
-}
-
-/// What a person does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Says that it is spam.
-    Report,
-    /// Says that it is not.
-    Revoke,
-    /// Takes back what he said.
-    Withdraw,
-}
-
-impl Deed {
-    /// The deed's word in every output.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Report => "report",
-            Self::Revoke => "revoke",
-            Self::Withdraw => "withdraw",
-        }
-    }
 }
 
 /// Why the agent can't do it.
@@ -102,6 +79,9 @@ pub enum AgentError {
     )]
     NotAdministrator(&'static str),
 }
+
+pub use explain::digests;
+pub use opinion::Deed;
 
 /// What is read from the configuration and may change while the agent runs.
 struct Settings {
@@ -241,146 +221,6 @@ impl Agent {
         }
     }
 
-    /// Somebody reports, revokes or withdraws. When this returns Ok the opinion is on the disk.
-    ///
-    /// # Errors
-    /// [`AgentError::Write`] when the disk refuses; nothing has changed then.
-    pub async fn opine(
-        &self,
-        deed: Deed,
-        mail: &[u8],
-        caller: &Caller,
-        now: Time,
-    ) -> Result<OpinionReply, AgentError> {
-        let settings = self.settings();
-        let read = self.read(mail, caller, &settings, now);
-        let _one_at_a_time = self.speaking.lock().await;
-        let reply = match self.prepare(deed, &read, caller, now) {
-            Err(reply) => reply,
-            Ok(change) => {
-                let stored = self.disk.save_now(change.saves.clone()).await;
-                self.note_store();
-                if let Err(error) = stored {
-                    maillog::opinion_lost(&read.name, deed.name(), &error);
-                    return Err(AgentError::Write(error));
-                }
-                self.metrics.opinions.inc();
-                self.apply(change)
-            }
-        };
-        maillog::opined(&read.name, deed.name(), &caller.reporter.name, &reply);
-        Ok(reply)
-    }
-
-    /// Works out what an opinion changes, without changing it.
-    fn prepare(
-        &self,
-        deed: Deed,
-        read: &Read,
-        caller: &Caller,
-        now: Time,
-    ) -> Result<Change, OpinionReply> {
-        let mut state = self.state();
-        let home_only = true; // until a network is joined
-        let nothing = |outcome, says: Opinion, note: String| OpinionReply {
-            outcome,
-            site_says: says.name().into(),
-            home_only,
-            note,
-        };
-        if !read.fingerprint.is_evidence() || read.circumstances.no_evidence.is_some() {
-            let why = read.circumstances.no_evidence.clone().unwrap_or_default();
-            return Err(nothing(OpinionOutcome::NoEvidence, Opinion::Withdrawn, why));
-        }
-        let received = caller.received.or(read.received).unwrap_or(now).min(now);
-        let matches = state.catalog.matches(&read.probe);
-        let mail = state.site.mail_of(&matches, received).unwrap_or(state.site.next_mail());
-        let said = state.acts.opinion(mail);
-        let mut acts = state.acts.clone_of(mail);
-        let who = caller.reporter.clone();
-        let mut saves = Vec::new();
-        match deed {
-            Deed::Withdraw => {
-                let all = caller.all && who.administrator;
-                if !acts.withdraw(mail, &who, all) {
-                    let note = nothing_to_withdraw(acts.count(mail), &who);
-                    return Err(nothing(OpinionOutcome::NothingToWithdraw, said, note));
-                }
-                saves.push(Save::Withdraw(mail, who, all));
-            }
-            Deed::Report | Deed::Revoke => {
-                let act = match deed {
-                    Deed::Report if caller.trap => Act::TrapReport,
-                    Deed::Report => Act::Report,
-                    Deed::Revoke | Deed::Withdraw => Act::Revoke,
-                };
-                acts.set(mail, who.clone(), act);
-                saves.push(Save::Act(mail, who, act, now));
-            }
-        }
-        let says = acts.opinion(mail);
-        let mut witness = None;
-        if says != said || deed != Deed::Withdraw {
-            let stated = state.site.opine(&matches, &read.probe, says, received, now);
-            let signed = stated.statement.sign(&self.identity);
-            saves.push(Save::Statement(Box::new(stated.clone()), signed));
-            witness = Some(stated);
-        }
-        // Opinions may pass the reserved block only together with the next reservation.
-        if state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved {
-            saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
-        }
-        let old = now.secs_since(received) > KEEP_SECS;
-        let note = note(deed, says, old);
-        let reply = OpinionReply {
-            outcome: OpinionOutcome::Durable,
-            site_says: says.name().into(),
-            home_only,
-            note,
-        };
-        Ok(Change { mail, acts, witness, saves, reply })
-    }
-
-    fn apply(&self, change: Change) -> OpinionReply {
-        let mut state = self.state();
-        state.acts.replace(change.mail, change.acts);
-        for save in &change.saves {
-            if let Save::Reserve(upto) = save {
-                state.reserved = state.reserved.max(*upto);
-            }
-        }
-        if let Some(witness) = change.witness {
-            state.catalog.insert(witness);
-        }
-        change.reply
-    }
-
-    /// Everything about a mail; changes nothing.
-    pub fn explain(&self, mail: &[u8], caller: &Caller, now: Time) -> Explanation {
-        let settings = self.settings();
-        let read = self.read(mail, caller, &settings, now);
-        let state = self.state();
-        let matches = state.catalog.matches(&read.probe);
-        let in_hand = caller.delivery.then(|| state.site.network());
-        let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
-        let kind = Kind::Sighting { copies: Copies::One, facts: read.facts };
-        let keys = read.probe.emitted().to_vec();
-        let next = state.site.next_seq();
-        let statement =
-            Statement::new(state.site.id(), MailId(next), next, now.epoch(), keys, kind);
-        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Explanation {
-            check: verdict::answer(&read.circumstances, &judgement, &matches),
-            links: read.canonical.links.iter().map(link_text).collect(),
-            fingerprint: digests(&read.canonical, &read.fingerprint),
-            would_send: if sends(&read) { hex(statement.to_bytes()) } else { String::new() },
-            terms: judgement.terms.iter().map(term).collect(),
-            odds_nats: judgement.odds_nats,
-            threshold_nats: settings.rates.threshold_nats,
-            canonical: read.canonical.text,
-        }
-    }
-
     /// How the agent is.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -514,18 +354,10 @@ impl Agent {
     }
 }
 
-/// What an opinion changes.
-struct Change {
-    mail: MailId,
-    acts: Acts,
-    witness: Option<novacula_catalog::Witness>,
-    saves: Vec<Save>,
-    reply: OpinionReply,
-}
-
 fn lock_dir(path: &Path) -> Result<std::fs::File, AgentError> {
     let failed = |source| AgentError::Directory { path: path.to_owned(), source };
-    std::fs::create_dir_all(path).map_err(failed)?;
+    // It holds who reported what: nobody else's business.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -559,60 +391,4 @@ fn no_evidence(
             canonical.chars()
         )
     })
-}
-
-fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {
-    match others {
-        0 => "nobody has said anything of this mail".into(),
-        _ if who.administrator => {
-            format!("{others} others spoke of this mail, you did not; --all takes back theirs")
-        }
-        _ => "others spoke of this mail, you did not".into(),
-    }
-}
-
-fn note(deed: Deed, says: Opinion, old: bool) -> String {
-    let done = match deed {
-        Deed::Report => "reported",
-        Deed::Revoke => "revoked",
-        Deed::Withdraw => "withdrawn",
-    };
-    let reach = if old {
-        "it acts at this site only: the mail is older than 72 h"
-    } else {
-        "it acts at this site only: no network is joined"
-    };
-    format!("{done}; this site now says {}; {reach}", says.name())
-}
-
-/// The digests as the API shows them.
-#[must_use]
-pub fn digests(canonical: &Canonical, fingerprint: &Fingerprint) -> Digests {
-    let shown = fingerprint.digests().iter().map(|digest| {
-        let weak = if digest.weak { " (weak)" } else { "" };
-        (format!("{}{weak}", digest.engine.name()), format!("{:016x}", digest.value))
-    });
-    Digests {
-        digests: shown.collect(),
-        nilsimsa: fingerprint.nilsimsa().map(|digest| digest.to_hex()),
-        characters: canonical.chars(),
-    }
-}
-
-fn link_text(link: &Link) -> String {
-    match link {
-        Link::Web { host, path, .. } => format!("{host}{path}"),
-        Link::Phone(digits) => format!("phone {digits}"),
-        Link::Coin(address) => format!("coin {address}"),
-    }
-}
-
-fn term(term: &novacula_catalog::Term) -> Term {
-    Term {
-        site: term.site.clone(),
-        what: term.what.clone(),
-        copies: term.copies,
-        trust: term.trust,
-        nats: term.nats,
-    }
 }

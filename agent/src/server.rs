@@ -5,26 +5,23 @@
 //! Main item: [`serve`]. The caller is the peer of the socket, as the kernel names him; a name in
 //! `Novacula-Reporter` is believed from configured users only.
 
-use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+mod caller;
+mod socket;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use novacula_catalog::{Reporter, Time};
-use novacula_client::{
-    AllowList, Authentication, Check, Digests, ErrorReply, Explanation, OpinionReply, Status,
-    header,
-};
+use novacula_catalog::Time;
+use novacula_client::{AllowList, Check, Digests, ErrorReply, Explanation, OpinionReply, Status};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
@@ -36,6 +33,10 @@ use crate::config::Config;
 use crate::fingerprint::Fingerprint;
 use crate::maillog;
 use crate::message::{MAIL_LEN_MAX, Message};
+
+pub use socket::{SocketError, bind};
+
+use caller::caller;
 
 /// Longest wait for a request's header, and for the next request on a kept connection.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -99,62 +100,6 @@ impl From<AgentError> for Refusal {
         };
         Self(status, format!("failed to {error}"))
     }
-}
-
-/// Why the socket can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// Another agent answers there.
-    #[error(
-        "listen on {0}: another agent is listening there; stop it, or name another socket with --socket"
-    )]
-    InUse(PathBuf),
-    /// Something that is no socket is there.
-    #[error(
-        "listen on {0}: something that is no socket is in its place; remove it, or name another socket with --socket"
-    )]
-    NoSocket(PathBuf),
-    /// The system refused.
-    #[error("listen on {path}: {source}")]
-    Io {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// Binds the socket with mode 0660. The socket of a dead agent is replaced, a living one
-/// respected.
-///
-/// # Errors
-/// [`SocketError`].
-pub async fn bind(path: &Path, group: &str) -> Result<UnixListener, SocketError> {
-    let failed = |source| SocketError::Io { path: path.to_owned(), source };
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(failed)?;
-    }
-    if let Ok(found) = std::fs::symlink_metadata(path) {
-        if !found.file_type().is_socket() {
-            return Err(SocketError::NoSocket(path.to_owned()));
-        }
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                info!(socket = %path.display(), "replacing the socket of a dead agent");
-                std::fs::remove_file(path).map_err(failed)?;
-            }
-            Ok(_) => return Err(SocketError::InUse(path.to_owned())),
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    if let Some(group) = uzers::get_group_by_name(group)
-        && let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid()))
-    {
-        warn!(%error, "the socket stays with this user's own group");
-    }
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660)).map_err(failed)?;
-    Ok(listener)
 }
 
 /// Serves until `shutdown` ends, then finishes what is in flight. Each configuration that comes
@@ -435,79 +380,4 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
         )),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
-}
-
-/// Reads the `Novacula-*` fields, as far as this peer is believed. An unknown one is an error,
-/// because a misspelt `Novacula-Delivery` would silently count nothing.
-fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result<Caller, Refusal> {
-    let refuse = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
-    let peer_name = uzers::get_user_by_uid(peer.uid)
-        .map(|user| user.name().to_string_lossy().into_owned())
-        .unwrap_or_else(|| format!("uid {}", peer.uid));
-    let listed = |list: &[String]| {
-        list.iter().any(|user| *user == peer_name || *user == peer.uid.to_string())
-    };
-    // Who runs the agent owns its data anyway.
-    let own = peer.uid == rustix::process::geteuid().as_raw();
-    let administrator = own || listed(&people.administrators);
-    let mut caller = Caller {
-        delivery: false,
-        authentication: None,
-        received: None,
-        reporter: Reporter { name: peer_name.clone(), administrator },
-        trap: false,
-        all: false,
-    };
-    for name in headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("novacula-"))
-    {
-        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let one_of = |allowed: &str| refuse(format!("{name} must be {allowed}, not {value:?}"));
-        match name {
-            header::DELIVERY if value == "now" => caller.delivery = true,
-            header::DELIVERY => return Err(one_of("now")),
-            header::AUTHENTICATION => {
-                caller.authentication = Some(match value {
-                    "pass" => Authentication::Pass,
-                    "fail" => Authentication::Fail,
-                    _ => return Err(one_of("pass or fail")),
-                });
-            }
-            header::RECEIVED => {
-                let secs =
-                    value.parse().map_err(|_| one_of("a whole number of seconds since 1970"))?;
-                caller.received = Some(Time(secs));
-            }
-            header::SOURCE if value == "trap" => caller.trap = true,
-            header::SOURCE => return Err(one_of("trap")),
-            header::SCOPE if value == "all" => caller.all = true,
-            header::SCOPE => return Err(one_of("all")),
-            header::REPORTER => {
-                if !own && !listed(&people.believed) {
-                    let text = format!(
-                        "{name}: user {peer_name} may not speak for others; name it in believed_users"
-                    );
-                    return Err(Refusal(StatusCode::FORBIDDEN, text));
-                }
-                if value.is_empty() || value.len() > 254 {
-                    return Err(one_of("a user's name"));
-                }
-                caller.reporter = Reporter { name: value.to_owned(), administrator: false };
-            }
-            _ => {
-                let known = [
-                    header::DELIVERY,
-                    header::REPORTER,
-                    header::AUTHENTICATION,
-                    header::RECEIVED,
-                    header::SOURCE,
-                    header::SCOPE,
-                ];
-                return Err(refuse(format!(
-                    "unknown field {name}; known are {}",
-                    known.join(", ")
-                )));
-            }
-        }
-    }
-    Ok(caller)
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use novacula_catalog::{Conclusion, Engine, Judgement, Match, Opinion};
+use novacula_catalog::{Conclusion, Engine, Judgement, Kind, Match, Opinion};
 use novacula_client::{Check, Verdict};
 
 /// What is known beside the judgement.
@@ -94,11 +94,18 @@ fn evidence(
         out.push(format!("called not spam by {}", counted(judgement.revokes, "site")));
     }
     let mut engines: BTreeMap<Engine, u32> = BTreeMap::new();
-    matches.iter().for_each(|found| *engines.entry(found.engine).or_default() += 1);
+    for found in matches.iter().filter(|found| says_something(found)) {
+        *engines.entry(found.engine).or_default() += 1;
+    }
     out.extend(engines.into_iter().map(|(engine, count)| {
         format!("{} matches {}", engine.name(), counted(count, "statement"))
     }));
     out
+}
+
+/// What was withdrawn says nothing.
+fn says_something(found: &Match) -> bool {
+    !matches!(found.witness.statement.kind, Kind::Opinion { opinion: Opinion::Withdrawn, .. })
 }
 
 fn counted(count: u32, noun: &str) -> String {

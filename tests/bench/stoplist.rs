@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use novacula_agent::{Canonical, Message, StopList, stoppable};
-use novacula_tests::{Half, read_index};
+use novacula_tests::{Half, campaign, half, read_index, read_mail};
 
 #[derive(Parser)]
 struct Args {
@@ -35,16 +35,16 @@ fn main() -> anyhow::Result<()> {
     let mut campaigns: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut mails = 0;
     for row in read_index(&args.index)? {
-        if row.label != "ham" || row.half() != Half::Tuning {
+        if row.label != "ham" || half(&row) != Half::Tuning {
             continue;
         }
-        let drawn = novacula_catalog::Network::named(&format!("percent {}", row.campaign)).0 >> 8;
+        let drawn = novacula_catalog::Network::named(&format!("percent {}", campaign(&row))).0 >> 8;
         if drawn % 100 >= args.percent {
             continue;
         }
         mails += 1;
-        let canonical = Canonical::of(&Message::parse(&row.read(&args.root)?));
-        campaigns.entry(row.campaign).or_default().extend(stoppable(&canonical));
+        let canonical = Canonical::of(&Message::parse(&read_mail(&args.root, &row)?));
+        campaigns.entry(campaign(&row).to_owned()).or_default().extend(stoppable(&canonical));
     }
     let mut seen: HashMap<u64, usize> = HashMap::new();
     campaigns.values().flatten().for_each(|hash| *seen.entry(*hash).or_default() += 1);

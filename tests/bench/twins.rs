@@ -13,7 +13,7 @@ use novacula_catalog::{
     Copies, Digest, Engine, Facts, Key, Kind, MailId, Match, Network, Nilsimsa, Probe, Shared,
     SiteId, Statement, Time, Witness, compare,
 };
-use novacula_tests::{Half, Row, read_index};
+use novacula_tests::{Half, Row, half, read_index, read_mail};
 
 #[derive(Parser)]
 struct Args {
@@ -100,7 +100,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut corpora: BTreeMap<String, Vec<Mail>> = BTreeMap::new();
     for (number, row) in read_index(&args.index)?.into_iter().enumerate() {
-        let message = Message::parse(&row.read(&args.root)?);
+        let message = Message::parse(&read_mail(&args.root, &row)?);
         let fingerprint = Fingerprint::of(&Canonical::of(&message));
         let corpus = corpora.entry(row.corpus.clone()).or_default();
         corpus.push(mail(row, number as u64, &fingerprint));
@@ -138,7 +138,7 @@ fn report(corpus: &str, mails: &[Mail], show: bool) {
         ("spam with a twin", spam.clone()),
         (
             "of which in the tuning half",
-            spam.iter().copied().filter(|mail| mail.row.half() == Half::Tuning).collect(),
+            spam.iter().copied().filter(|mail| half(&mail.row) == Half::Tuning).collect(),
         ),
         ("ham held out that matches spam", ham(mails, Half::HeldOut)),
         ("ham of the tuning half", ham(mails, Half::Tuning)),
@@ -168,6 +168,6 @@ fn report(corpus: &str, mails: &[Mail], show: bool) {
     }
 }
 
-fn ham(mails: &[Mail], half: Half) -> Vec<&Mail> {
-    mails.iter().filter(|mail| mail.row.label == "ham" && mail.row.half() == half).collect()
+fn ham(mails: &[Mail], of: Half) -> Vec<&Mail> {
+    mails.iter().filter(|mail| mail.row.label == "ham" && half(&mail.row) == of).collect()
 }

@@ -1,31 +1,16 @@
-//! What tests and measurements share: reading an index of labelled mails, and the one fixed
-//! split of them.
+//! What tests and measurements share: the one fixed split of a corpus, and a real agent to talk
+//! to ([`harness`]).
 //!
 //! Key decision: the split is by a hash of the campaign, so that copies of one mail never stand
 //! on both sides. The *tuning* half serves the stop list and every threshold; figures quote the
 //! *held-out* half.
 
-use std::collections::HashMap;
+pub mod harness;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-
-/// One row of an index.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// The mail, relative to the index's root.
-    pub path: String,
-    /// `spam`, `ham` or `bounce`.
-    pub label: String,
-    /// Site that received it.
-    pub site: String,
-    /// Seconds since 1970.
-    pub time: u64,
-    /// Where the mail comes from.
-    pub corpus: String,
-    /// Near-duplicate cluster; its own path where the index has none.
-    pub campaign: String,
-}
+use anyhow::Context;
+pub use novacula_agent::replay::{Row, read_index};
 
 /// The two halves of the split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,63 +21,49 @@ pub enum Half {
     HeldOut,
 }
 
-impl Row {
-    /// The half that this mail's campaign falls into.
-    #[must_use]
-    pub fn half(&self) -> Half {
-        let hash = novacula_catalog::Network::named(&self.campaign).0;
-        // The lowest bit is always set; the next one decides.
-        if hash & 2 == 0 { Half::Tuning } else { Half::HeldOut }
-    }
-
-    /// The mail's bytes.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn read(&self, root: &Path) -> anyhow::Result<Vec<u8>> {
-        let path = root.join(&self.path);
-        std::fs::read(&path).with_context(|| format!("read {}", path.display()))
-    }
+/// The campaign's name; a mail without one is its own.
+#[must_use]
+pub fn campaign(row: &Row) -> &str {
+    if row.campaign.is_empty() { &row.path } else { &row.campaign }
 }
 
-/// Reads an index with a header line naming its columns.
+/// The half that a mail's campaign falls into.
+#[must_use]
+pub fn half(row: &Row) -> Half {
+    let hash = novacula_catalog::Network::named(campaign(row)).0;
+    // The lowest bit is always set; the next one decides.
+    if hash & 2 == 0 { Half::Tuning } else { Half::HeldOut }
+}
+
+/// A mail's bytes.
 ///
 /// # Errors
-/// When the file can't be read or lacks a column.
-pub fn read_index(path: &Path) -> anyhow::Result<Vec<Row>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let mut lines = text.lines();
-    let header = lines.next().unwrap_or_default();
-    let columns: HashMap<&str, usize> =
-        header.split('\t').enumerate().map(|(at, name)| (name, at)).collect();
-    for name in ["path", "label", "time", "site"] {
-        if !columns.contains_key(name) {
-            bail!("{}: no column {name}", path.display());
-        }
-    }
-    let mut rows = Vec::new();
-    for line in lines {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let cell = |name: &str| {
-            let value =
-                columns.get(name).and_then(|at| cells.get(*at)).copied().unwrap_or_default();
-            if value == "-" { "" } else { value }.to_owned()
-        };
-        let campaign = Some(cell("campaign")).filter(|name| !name.is_empty());
-        rows.push(Row {
-            campaign: campaign.unwrap_or_else(|| cell("path")),
-            path: cell("path"),
-            label: cell("label"),
-            site: cell("site"),
-            time: cell("time").parse().context("time is not a number")?,
-            corpus: cell("corpus"),
-        });
-    }
-    Ok(rows)
+/// When the file can't be read.
+pub fn read_mail(root: &Path, row: &Row) -> anyhow::Result<Vec<u8>> {
+    let path = root.join(&row.path);
+    std::fs::read(&path).with_context(|| format!("read {}", path.display()))
 }
 
-/// The development corpus, where `NOVACULA_DEV` says it is.
+/// The development corpus, where `NOVACULA_DEV` says it is. Tests that need it are left out
+/// where it is absent (the Makefile decides), so here its absence is an error.
+///
+/// # Panics
+/// When it is not there.
 #[must_use]
-pub fn dev_corpus() -> Option<PathBuf> {
-    std::env::var_os("NOVACULA_DEV").map(PathBuf::from).filter(|dir| dir.join("index.tsv").exists())
+pub fn dev_corpus() -> PathBuf {
+    let dir = std::env::var_os("NOVACULA_DEV").map(PathBuf::from);
+    dir.filter(|dir| dir.join("index.tsv").exists())
+        .expect("NOVACULA_DEV must name the folder of the development corpus")
+}
+
+/// True when every number is taken as written: more repetitions, more seeds.
+#[must_use]
+pub fn is_full() -> bool {
+    std::env::var_os("NOVACULA_FULL").is_some()
+}
+
+/// A folder of the project's own golden data.
+#[must_use]
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
 }

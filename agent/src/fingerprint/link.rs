@@ -25,6 +25,10 @@ const SEGMENT_LEN_MAX: usize = 24;
 const TELLING_LETTERS_MIN: usize = 10;
 const TELLING_SEGMENTS_MIN: usize = 2;
 
+/// The same for a path before a query.
+const QUERY_LETTERS_MIN: usize = 20;
+const QUERY_SEGMENTS_MIN: usize = 4;
+
 /// Fewest letters that make a path without identifiers tell-tale.
 const LITERAL_LETTERS_MIN: usize = 5;
 
@@ -64,8 +68,7 @@ fn traces(links: &[Link]) -> BTreeSet<Trace> {
             Link::Web { host, path, query } => {
                 let domain = registrable(host);
                 let host = Trace::of(Sort::Host, domain, None);
-                // Behind a query stand redirectors and other pages that serve everybody.
-                if let Some(skeleton) = skeleton(path).filter(|_| !query) {
+                if let Some(skeleton) = skeleton(path, *query) {
                     let path = format!("{domain}{skeleton}");
                     traces.insert(Trace::of(Sort::Path, &path, Some(host.value)));
                 }
@@ -102,8 +105,9 @@ fn registrable(host: &str) -> &str {
 }
 
 /// The path with `*` for every segment that identifies a recipient, a visit or a campaign's
-/// copy; None when nothing tell-tale remains.
-fn skeleton(path: &str) -> Option<String> {
+/// copy; None when nothing tell-tale remains. Behind a query stand redirectors and other pages
+/// that serve everybody: only a long path tells then.
+fn skeleton(path: &str, query: bool) -> Option<String> {
     let mut out = String::new();
     let (mut words, mut letters, mut identifiers) = (0, 0, 0);
     for segment in path.split('/').filter(|segment| !segment.is_empty()).take(SEGMENTS_MAX) {
@@ -118,6 +122,7 @@ fn skeleton(path: &str) -> Option<String> {
         }
     }
     let telling = match identifiers {
+        _ if query => words >= QUERY_SEGMENTS_MIN && letters >= QUERY_LETTERS_MIN,
         0 => letters >= LITERAL_LETTERS_MIN,
         _ => words >= TELLING_SEGMENTS_MIN && letters >= TELLING_LETTERS_MIN,
     };

@@ -305,6 +305,18 @@ impl Report {
                 100.0 * group.found_24h.mean,
             );
         }
+        out.push_str(&self.shares_table());
+        out.push_str(&self.curve_table());
+        let _ = writeln!(
+            out,
+            "\n{:.0} mails/s, {:.0} bytes of statements a mail",
+            self.messages_per_second, self.bytes_per_message.mean
+        );
+        out
+    }
+
+    fn shares_table(&self) -> String {
+        let mut out = String::new();
         let line = |name: &str, stat: Stat, oracle: Stat| {
             format!(
                 "{name:34}{:>8.2} %  ({:.2} to {:.2})   oracle {:>6.2} %\n",
@@ -329,6 +341,11 @@ impl Report {
             self.efficiency.min,
             self.efficiency.max
         );
+        out
+    }
+
+    fn curve_table(&self) -> String {
+        let mut out = String::new();
         let _ = writeln!(
             out,
             "\n{:>10}{:>10}{:>18}{:>16}{:>18}",
@@ -348,11 +365,6 @@ impl Report {
                 100.0 * point.oracle_ham_called_spam.mean,
             );
         }
-        let _ = writeln!(
-            out,
-            "\n{:.0} mails/s, {:.0} bytes of statements a mail",
-            self.messages_per_second, self.bytes_per_message.mean
-        );
         out
     }
 }

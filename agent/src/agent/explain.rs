@@ -1,0 +1,69 @@
+//! Everything about one mail, for people who want to argue with a verdict.
+
+use novacula_catalog::{Copies, Kind, MailId, Statement, Time, judge};
+use novacula_client::{Digests, Explanation, Term};
+
+use super::{Agent, Caller, sends};
+use crate::canonical::{Canonical, Link};
+use crate::fingerprint::Fingerprint;
+use crate::verdict;
+
+impl Agent {
+    /// Everything about a mail; changes nothing.
+    pub fn explain(&self, mail: &[u8], caller: &Caller, now: Time) -> Explanation {
+        let settings = self.settings();
+        let read = self.read(mail, caller, &settings, now);
+        let state = self.state();
+        let matches = state.catalog.matches(&read.probe);
+        let in_hand = caller.delivery.then(|| state.site.network());
+        let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
+        let kind = Kind::Sighting { copies: Copies::One, facts: read.facts };
+        let keys = read.probe.emitted().to_vec();
+        let next = state.site.next_seq();
+        let statement =
+            Statement::new(state.site.id(), MailId(next), next, now.epoch(), keys, kind);
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Explanation {
+            check: verdict::answer(&read.circumstances, &judgement, &matches),
+            links: read.canonical.links.iter().map(link_text).collect(),
+            fingerprint: digests(&read.canonical, &read.fingerprint),
+            would_send: if sends(&read) { hex(statement.to_bytes()) } else { String::new() },
+            terms: judgement.terms.iter().map(term).collect(),
+            odds_nats: judgement.odds_nats,
+            threshold_nats: settings.rates.threshold_nats,
+            canonical: read.canonical.text,
+        }
+    }
+}
+
+/// The digests as the API shows them.
+#[must_use]
+pub fn digests(canonical: &Canonical, fingerprint: &Fingerprint) -> Digests {
+    let shown = fingerprint.digests().iter().map(|digest| {
+        let weak = if digest.weak { " (weak)" } else { "" };
+        (format!("{}{weak}", digest.engine.name()), format!("{:016x}", digest.value))
+    });
+    Digests {
+        digests: shown.collect(),
+        nilsimsa: fingerprint.nilsimsa().map(|digest| digest.to_hex()),
+        characters: canonical.chars(),
+    }
+}
+
+fn link_text(link: &Link) -> String {
+    match link {
+        Link::Web { host, path, .. } => format!("{host}{path}"),
+        Link::Phone(digits) => format!("phone {digits}"),
+        Link::Coin(address) => format!("coin {address}"),
+    }
+}
+
+fn term(term: &novacula_catalog::Term) -> Term {
+    Term {
+        site: term.site.clone(),
+        what: term.what.clone(),
+        copies: term.copies,
+        trust: term.trust,
+        nats: term.nats,
+    }
+}

@@ -1,0 +1,182 @@
+//! Opinions: what a person does becomes what the site says. Opinions are made one after another,
+//! so that two people who speak of one new mail at once speak of the same mail; each is worked
+//! out without changing anything, stored, and only then applied.
+
+use novacula_catalog::store::Save;
+use novacula_catalog::{Act, Acts, KEEP_SECS, MailId, Opinion, Reporter, SEQ_BLOCK, Time, Witness};
+use novacula_client::{OpinionOutcome, OpinionReply};
+
+use super::{Agent, AgentError, Caller, Read};
+use crate::maillog;
+
+/// What a person does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Says that it is spam.
+    Report,
+    /// Says that it is not.
+    Revoke,
+    /// Takes back what he said.
+    Withdraw,
+}
+
+impl Deed {
+    /// The deed's word in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Revoke => "revoke",
+            Self::Withdraw => "withdraw",
+        }
+    }
+}
+
+/// What an opinion changes.
+struct Change {
+    mail: MailId,
+    acts: Acts,
+    witness: Option<Witness>,
+    saves: Vec<Save>,
+    reply: OpinionReply,
+}
+
+impl Agent {
+    /// Somebody reports, revokes or withdraws. When this returns Ok the opinion is on the disk.
+    ///
+    /// # Errors
+    /// [`AgentError::Write`] when the disk refuses; nothing has changed then.
+    pub async fn opine(
+        &self,
+        deed: Deed,
+        mail: &[u8],
+        caller: &Caller,
+        now: Time,
+    ) -> Result<OpinionReply, AgentError> {
+        let settings = self.settings();
+        let read = self.read(mail, caller, &settings, now);
+        let _one_at_a_time = self.speaking.lock().await;
+        let reply = match self.prepare(deed, &read, caller, now) {
+            Err(reply) => reply,
+            Ok(change) => {
+                let stored = self.disk.save_now(change.saves.clone()).await;
+                self.note_store();
+                if let Err(error) = stored {
+                    maillog::opinion_lost(&read.name, deed.name(), &error);
+                    return Err(AgentError::Write(error));
+                }
+                self.metrics.opinions.inc();
+                self.apply(change)
+            }
+        };
+        maillog::opined(&read.name, deed.name(), &caller.reporter.name, &reply);
+        Ok(reply)
+    }
+
+    /// Works out what an opinion changes, without changing it.
+    fn prepare(
+        &self,
+        deed: Deed,
+        read: &Read,
+        caller: &Caller,
+        now: Time,
+    ) -> Result<Change, OpinionReply> {
+        let mut state = self.state();
+        let home_only = true; // until a network is joined
+        let nothing = |outcome, says: Opinion, note: String| OpinionReply {
+            outcome,
+            site_says: says.name().into(),
+            home_only,
+            note,
+        };
+        if !read.fingerprint.is_evidence() || read.circumstances.no_evidence.is_some() {
+            let why = read.circumstances.no_evidence.clone().unwrap_or_default();
+            return Err(nothing(OpinionOutcome::NoEvidence, Opinion::Withdrawn, why));
+        }
+        let received = caller.received.or(read.received).unwrap_or(now).min(now);
+        let matches = state.catalog.matches(&read.probe);
+        let mail = state.site.mail_of(&matches, received).unwrap_or(state.site.next_mail());
+        let said = state.acts.opinion(mail);
+        let mut acts = state.acts.clone_of(mail);
+        let who = caller.reporter.clone();
+        let mut saves = Vec::new();
+        match deed {
+            Deed::Withdraw => {
+                let all = caller.all && who.administrator;
+                if !acts.withdraw(mail, &who, all) {
+                    let note = nothing_to_withdraw(acts.count(mail), &who);
+                    return Err(nothing(OpinionOutcome::NothingToWithdraw, said, note));
+                }
+                saves.push(Save::Withdraw(mail, who, all));
+            }
+            Deed::Report | Deed::Revoke => {
+                let act = match deed {
+                    Deed::Report if caller.trap => Act::TrapReport,
+                    Deed::Report => Act::Report,
+                    Deed::Revoke | Deed::Withdraw => Act::Revoke,
+                };
+                acts.set(mail, who.clone(), act);
+                saves.push(Save::Act(mail, who, act, now));
+            }
+        }
+        let says = acts.opinion(mail);
+        let mut witness = None;
+        if says != said || deed != Deed::Withdraw {
+            let stated = state.site.opine(&matches, &read.probe, says, received, now);
+            let signed = stated.statement.sign(&self.identity);
+            saves.push(Save::Statement(Box::new(stated.clone()), signed));
+            witness = Some(stated);
+        }
+        // Opinions may pass the reserved block only together with the next reservation.
+        if state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved {
+            saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
+        }
+        let old = now.secs_since(received) > KEEP_SECS;
+        let note = note(deed, says, old);
+        let reply = OpinionReply {
+            outcome: OpinionOutcome::Durable,
+            site_says: says.name().into(),
+            home_only,
+            note,
+        };
+        Ok(Change { mail, acts, witness, saves, reply })
+    }
+
+    fn apply(&self, change: Change) -> OpinionReply {
+        let mut state = self.state();
+        state.acts.replace(change.mail, change.acts);
+        for save in &change.saves {
+            if let Save::Reserve(upto) = save {
+                state.reserved = state.reserved.max(*upto);
+            }
+        }
+        if let Some(witness) = change.witness {
+            state.catalog.insert(witness);
+        }
+        change.reply
+    }
+}
+
+fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {
+    match others {
+        0 => "nobody has said anything of this mail".into(),
+        _ if who.administrator => {
+            format!("{others} others spoke of this mail, you did not; --all takes back theirs")
+        }
+        _ => "others spoke of this mail, you did not".into(),
+    }
+}
+
+fn note(deed: Deed, says: Opinion, old: bool) -> String {
+    let done = match deed {
+        Deed::Report => "reported",
+        Deed::Revoke => "revoked",
+        Deed::Withdraw => "withdrawn",
+    };
+    let reach = if old {
+        "it acts at this site only: the mail is older than 72 h"
+    } else {
+        "it acts at this site only: no network is joined"
+    };
+    format!("{done}; this site now says {}; {reach}", says.name())
+}

@@ -1,0 +1,90 @@
+//! Who asks, and what he says beside the mail. The caller is the peer of the socket, as the
+//! kernel names him; a name in `Novacula-Reporter` is believed from configured users only.
+
+use axum::http::{HeaderMap, StatusCode};
+use novacula_catalog::{Reporter, Time};
+use novacula_client::{Authentication, header};
+
+use super::{Peer, People, Refusal};
+use crate::agent::Caller;
+
+/// Longest name of a reporter, in bytes (as an address).
+const NAME_LEN_MAX: usize = 254;
+
+/// Reads the `Novacula-*` fields, as far as this peer is believed. An unknown one is an error,
+/// because a misspelt `Novacula-Delivery` would silently count nothing.
+pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result<Caller, Refusal> {
+    let peer_name = uzers::get_user_by_uid(peer.uid)
+        .map(|user| user.name().to_string_lossy().into_owned())
+        .unwrap_or_else(|| format!("uid {}", peer.uid));
+    let listed = |list: &[String]| {
+        list.iter().any(|user| *user == peer_name || *user == peer.uid.to_string())
+    };
+    // Who runs the agent owns its data anyway.
+    let own = peer.uid == rustix::process::geteuid().as_raw();
+    let administrator = own || listed(&people.administrators);
+    let mut caller = Caller {
+        delivery: false,
+        authentication: None,
+        received: None,
+        reporter: Reporter { name: peer_name.clone(), administrator },
+        trap: false,
+        all: false,
+    };
+    let fields = headers.iter().filter(|(name, _)| name.as_str().starts_with("novacula-"));
+    for (name, value) in fields {
+        let name = name.as_str();
+        let value = value.to_str().unwrap_or_default();
+        if name != header::REPORTER {
+            set(&mut caller, name, value)?;
+            continue;
+        }
+        if !own && !listed(&people.believed) {
+            let text = format!(
+                "{name}: user {peer_name} may not speak for others; name it in believed_users"
+            );
+            return Err(Refusal(StatusCode::FORBIDDEN, text));
+        }
+        if value.is_empty() || value.len() > NAME_LEN_MAX {
+            return Err(must_be(name, "a user's name", value));
+        }
+        caller.reporter = Reporter { name: value.to_owned(), administrator: false };
+    }
+    Ok(caller)
+}
+
+fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
+    match (name, value) {
+        (header::DELIVERY, "now") => caller.delivery = true,
+        (header::DELIVERY, _) => return Err(must_be(name, "now", value)),
+        (header::AUTHENTICATION, "pass") => caller.authentication = Some(Authentication::Pass),
+        (header::AUTHENTICATION, "fail") => caller.authentication = Some(Authentication::Fail),
+        (header::AUTHENTICATION, _) => return Err(must_be(name, "pass or fail", value)),
+        (header::SOURCE, "trap") => caller.trap = true,
+        (header::SOURCE, _) => return Err(must_be(name, "trap", value)),
+        (header::SCOPE, "all") => caller.all = true,
+        (header::SCOPE, _) => return Err(must_be(name, "all", value)),
+        (header::RECEIVED, _) => {
+            let secs = value.parse();
+            let needed = "a whole number of seconds since 1970";
+            caller.received = Some(Time(secs.map_err(|_| must_be(name, needed, value))?));
+        }
+        _ => {
+            let known = [
+                header::DELIVERY,
+                header::REPORTER,
+                header::AUTHENTICATION,
+                header::RECEIVED,
+                header::SOURCE,
+                header::SCOPE,
+            ];
+            let text = format!("unknown field {name}; known are {}", known.join(", "));
+            return Err(Refusal(StatusCode::BAD_REQUEST, text));
+        }
+    }
+    Ok(())
+}
+
+fn must_be(name: &str, needed: &str, value: &str) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, format!("{name} must be {needed}, not {value:?}"))
+}
