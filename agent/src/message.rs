@@ -5,6 +5,7 @@
 //! the raw text. What a stranger can send is cut to bounds before it is parsed, because some of
 //! the parser's costs (nested messages are nested values) can't be bounded from outside.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mail_parser::{Address, DateTime, HeaderName, MessageParser, MimeHeaders, PartType};
@@ -30,6 +31,24 @@ const PART_TEXT_MAX: usize = 2 << 20;
 
 /// Most addresses read from To and Cc.
 const RECIPIENTS_MAX: usize = 64;
+
+thread_local! {
+    /// This thread is inside the parser, whose panics are caught.
+    static PARSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps the parser's panics, which are caught and cost only structure, from filling the log
+/// with backtraces: mails that cause them can be sent by anybody. Programs call it once.
+pub fn quiet_parser_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if PARSING.get() {
+            tracing::debug!("the mail parser gave up; the mail is read as raw text");
+        } else {
+            usual(info);
+        }
+    }));
+}
 
 /// A mailbox in a header field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,9 +96,11 @@ impl Message {
     #[must_use]
     pub fn parse(raw: &[u8]) -> Self {
         let bytes = bounded(without_envelope_line(raw));
+        PARSING.set(true);
         let parsed = catch_unwind(AssertUnwindSafe(|| {
             parser().parse(bytes).map(|message| Self::from_parsed(&message, bytes))
         }));
+        PARSING.set(false);
         match parsed {
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => Self::from_text(bytes),

@@ -161,6 +161,8 @@ async fn connection(
     let app = app.layer(Extension(Peer { uid: credentials.uid() }));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
+    // A caller may close his side once the mail is sent.
+    http.half_close(true);
     let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     tokio::pin!(serving);
     tokio::select! {

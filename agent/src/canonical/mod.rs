@@ -98,7 +98,9 @@ fn read(parts: &[TextPart], links: &mut links::Links) -> String {
             visible.hrefs.iter().for_each(|href| links.add_url(href));
             all.push_str(&visible.text);
         } else {
-            all.push_str(&part.text);
+            // Line ends count alike towards the bound, however they are written.
+            let lines = part.text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            lines.for_each(|line| all.extend([line, "\n"]));
         }
         all.truncate(all.floor_char_boundary(TEXT_LEN_MAX));
         all.push('\n');

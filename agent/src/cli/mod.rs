@@ -137,6 +137,7 @@ struct Mails {
 
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
+    novacula_agent::quiet_parser_panics();
     let cli = Cli::parse();
     ExitCode::from(run(&cli).unwrap_or_else(|error| {
         eprintln!("novacula: {}", mail::printable(&failed_to(&error)));

@@ -1,0 +1,12 @@
+//! The integration tests, one binary. `corpus::` needs the development corpus, `root::` needs
+//! root (mounts of its own); where either is absent the Makefile leaves them out and the closing
+//! line counts them as skipped.
+
+mod api;
+mod cli;
+mod corpus;
+mod daemon;
+mod golden;
+mod layering;
+mod opinions;
+mod root;
