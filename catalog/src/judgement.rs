@@ -305,3 +305,132 @@ fn by_site(
     }
     sites
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Epoch;
+    use crate::entry::Witness;
+    use crate::matching::Shared;
+    use crate::statement::{Copies, Facts, Statement};
+    use std::sync::Arc;
+
+    const HOME: SiteId = SiteId([200; 32]);
+    const NOW: Time = Time(1_800_000_000);
+
+    fn found(site: u8, network: u64, seq: u64, age_secs: u64, kind: Kind) -> Match {
+        let epoch = Epoch(NOW.minus_secs(age_secs).epoch().0);
+        let statement = Statement::new(SiteId([site; 32]), MailId(1), seq, epoch, Vec::new(), kind);
+        let witness =
+            Witness { statement, network: Network(network), nilsimsa: None, kept_from: epoch };
+        let shared = Shared { exact: true, ..Shared::default() };
+        Match { witness: Arc::new(witness), engine: crate::Engine::Exact, shared }
+    }
+
+    fn seen(site: u8, age_secs: u64) -> Match {
+        let kind = Kind::Sighting { copies: Copies::One, facts: Facts::default() };
+        found(site, u64::from(site), 1, age_secs, kind)
+    }
+
+    fn said(site: u8, opinion: Opinion) -> Match {
+        found(site, u64::from(site), 2, 3600, Kind::Opinion { opinion, nilsimsa: None })
+    }
+
+    fn judged(matches: &[Match], trusted: std::ops::Range<u8>) -> Judgement {
+        let trust = Trust::group(HOME, trusted.map(|site| (SiteId([site; 32]), 1.0)));
+        judge(matches, &trust, &Rates::default(), NOW, Some(Network(1000)))
+    }
+
+    #[test]
+    fn one_report_among_few_copies_is_strong_and_among_many_it_is_not() {
+        let few: Vec<Match> =
+            (0..3).map(|site| seen(site, 7200)).chain([said(0, Opinion::Report)]).collect();
+        let many: Vec<Match> =
+            (0..60).map(|site| seen(site, 7200)).chain([said(0, Opinion::Report)]).collect();
+        assert_eq!(judged(&few, 0..100).conclusion, Conclusion::Spam);
+        assert_eq!(judged(&many, 0..100).conclusion, Conclusion::Bulk);
+        assert!(judged(&few, 0..100).confidence > 50 && judged(&many, 0..100).confidence < 50);
+    }
+
+    /// The worked example of docs/measurements.md: one copy, reported, seen two hours ago.
+    #[test]
+    fn the_sum_is_what_the_formula_says() {
+        let judgement = judged(&[seen(1, 7200), said(1, Opinion::Report)], 0..100);
+        let age = NOW.secs_since(NOW.minus_secs(7200).epoch().start()) as f64;
+        let exposed = 1.0 - (-age / 1800.0).exp();
+        let silence = (1.0 - 0.9f64.powf(exposed)) - (1.0 - 0.9995f64.powf(exposed));
+        let expected = (0.1f64 / 0.0005).ln() - silence;
+        assert!(
+            (judgement.odds_nats - expected).abs() < 1e-9,
+            "{} {expected}",
+            judgement.odds_nats
+        );
+        let sum: f64 = judgement.terms.iter().map(|term| term.nats).sum();
+        assert!((sum - judgement.odds_nats).abs() < 1e-9, "the terms are the sum");
+    }
+
+    #[test]
+    fn bulk_is_not_spam() {
+        let judgement = judged(&[seen(1, 60), seen(2, 60)], 0..100);
+        assert_eq!(judgement.conclusion, Conclusion::Bulk);
+        assert_eq!((judgement.spread.sites, judgement.spread.networks), (3, 3));
+        assert_eq!(judged(&[seen(1, 60)], 0..100).conclusion, Conclusion::Unknown);
+        assert_eq!(judged(&[seen(1, 60), seen(2, 90_001)], 0..100).conclusion, Conclusion::Unknown);
+    }
+
+    #[test]
+    fn strangers_are_not_heard() {
+        let matches: Vec<Match> =
+            (0..50).flat_map(|site| [seen(site, 60), said(site, Opinion::Report)]).collect();
+        let judgement = judged(&matches, 0..0);
+        assert_eq!(judgement.conclusion, Conclusion::Unknown);
+        assert_eq!((judgement.spread.sites, judgement.reports), (1, 0));
+    }
+
+    #[test]
+    fn many_sites_of_one_network_weigh_as_one() {
+        let same = |site: u8| {
+            found(site, 7, 2, 3600, Kind::Opinion { opinion: Opinion::Report, nilsimsa: None })
+        };
+        let one = judged(&[same(1)], 0..100).odds_nats;
+        let fifty: Vec<Match> = (0..50).map(same).collect();
+        assert!((judged(&fifty, 0..100).odds_nats - one).abs() < 1e-9);
+    }
+
+    #[test]
+    fn revokes_against_reports_make_it_contested() {
+        let both = [said(1, Opinion::Report), said(2, Opinion::Revoke)];
+        assert_eq!(judged(&both, 0..100).conclusion, Conclusion::Contested);
+        let outweighed: Vec<Match> = [1, 2, 3, 4]
+            .map(|site| said(site, Opinion::Report))
+            .into_iter()
+            .chain([said(5, Opinion::Revoke)])
+            .collect();
+        assert_eq!(judged(&outweighed, 0..100).conclusion, Conclusion::Spam);
+        assert_eq!(judged(&[said(1, Opinion::Revoke)], 0..100).conclusion, Conclusion::Unknown);
+    }
+
+    #[test]
+    fn a_trap_weighs_more_than_a_person_and_the_last_word_counts() {
+        let odds = |opinion| judged(&[said(1, opinion)], 0..100).odds_nats;
+        assert!(odds(Opinion::TrapReport) > odds(Opinion::Report));
+        let mut later = said(1, Opinion::Withdrawn);
+        Arc::get_mut(&mut later.witness).unwrap().statement.seq = 9;
+        let judgement = judged(&[said(1, Opinion::Report), later], 0..100);
+        assert_eq!((judgement.reports, judgement.conclusion), (0, Conclusion::Unknown));
+    }
+
+    #[test]
+    fn rates_out_of_range_are_named() {
+        let check = |rates: Rates, part: &str| {
+            let error = rates.check().unwrap_err();
+            assert!(error.contains(part), "{error}");
+        };
+        check(Rates { report_if_spam: 1.0, ..Rates::default() }, "report_if_spam");
+        check(Rates { report_if_wanted: f64::NAN, ..Rates::default() }, "report_if_wanted");
+        check(Rates { report_if_wanted: 0.2, ..Rates::default() }, "less than");
+        check(Rates { report_delay_secs: 0.0, ..Rates::default() }, "report_delay_secs");
+        check(Rates { threshold_nats: f64::INFINITY, ..Rates::default() }, "finite");
+        assert!(Rates::default().check().is_ok());
+    }
+}

@@ -161,3 +161,96 @@ impl Site {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Digest, Engine};
+    use crate::store::Catalog;
+
+    struct Rig {
+        site: Site,
+        catalog: Catalog,
+    }
+
+    const START: Time = Time(1_800_000_000);
+
+    impl Rig {
+        fn new() -> Self {
+            let id = SiteId([1; 32]);
+            Self { site: Site::new(id, Network::HOME, 0), catalog: Catalog::new(id, 1000) }
+        }
+
+        fn probe(value: u64, now: Time) -> Probe {
+            Probe::new(&[Digest { engine: Engine::Exact, weak: false, value }], None, now)
+        }
+
+        fn copy(&mut self, value: u64, after_secs: u64) -> Option<(MailId, Copies)> {
+            let now = Time(START.0 + after_secs);
+            let probe = Self::probe(value, now);
+            let matches = self.catalog.matches(&probe);
+            let witness = self.site.sight(&matches, &probe, Facts::default(), now)?;
+            let Kind::Sighting { copies, .. } = witness.statement.kind else { return None };
+            let mail = witness.statement.mail;
+            self.catalog.insert(witness);
+            Some((mail, copies))
+        }
+    }
+
+    #[test]
+    fn copies_are_stated_when_they_pass_a_step() {
+        let mut rig = Rig::new();
+        let stated: Vec<Option<Copies>> =
+            (0..12).map(|at| rig.copy(7, at * 60).map(|(_, copies)| copies)).collect();
+        let expected: Vec<Option<Copies>> = (1..=12)
+            .map(|count| match count {
+                1 => Some(Copies::One),
+                2 => Some(Copies::Two),
+                4 => Some(Copies::Four),
+                10 => Some(Copies::Ten),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(stated, expected);
+        assert_eq!(rig.catalog.len(), 1, "each step replaces the one before");
+    }
+
+    #[test]
+    fn after_two_hours_it_is_another_delivery() {
+        let mut rig = Rig::new();
+        let first = rig.copy(7, 0).unwrap().0;
+        assert_eq!(rig.copy(7, SAME_MAIL_SECS - EPOCH_SECS).unwrap().0, first);
+        assert_ne!(rig.copy(7, 2 * SAME_MAIL_SECS).unwrap().0, first);
+        assert_ne!(rig.copy(8, 0).unwrap().0, first, "another mail is another");
+    }
+
+    #[test]
+    fn opinions_on_one_mail_replace_each_other_and_tell_only_its_receipt() {
+        let mut rig = Rig::new();
+        let mut say = |opinion, after_secs| {
+            let now = Time(START.0 + after_secs);
+            let probe = Rig::probe(7, now);
+            let matches = rig.catalog.matches(&probe);
+            let witness = rig.site.opine(&matches, &probe, opinion, START, now);
+            assert_eq!(witness.statement.epoch, START.epoch());
+            assert_eq!(witness.kept_from, now.epoch());
+            rig.catalog.insert(witness);
+            rig.catalog.opinions()
+        };
+        assert_eq!(say(Opinion::Report, 60), 1);
+        assert_eq!(say(Opinion::Revoke, 4000), 1);
+        assert_eq!(say(Opinion::Report, 90_000), 1);
+    }
+
+    #[test]
+    fn no_number_is_given_twice() {
+        let mut rig = Rig::new();
+        let mut last = rig.site.next_seq();
+        for at in 0..50 {
+            if rig.copy(at % 5, at * 600).is_some() {
+                assert!(rig.site.next_seq() > last);
+                last = rig.site.next_seq();
+            }
+        }
+    }
+}

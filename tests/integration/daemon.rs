@@ -105,41 +105,52 @@ fn without_an_agent_every_question_says_so() {
     }
 }
 
+/// The agent is killed at a random moment while a report is on its way. What was acknowledged
+/// must be there after the restart, once; what was not may be there, but not twice.
 #[test]
 fn a_report_survives_a_kill_at_any_moment() {
     let place = Place::new();
-    let rounds = if is_full() { 100 } else { 20 };
+    let rounds: u64 = if is_full() { 100 } else { 25 };
+    let mut acknowledged = Vec::new();
     for round in 0..rounds {
         let agent = place.serve();
         let body: String =
             (0..40).map(|word| format!("word{} ", letters(round * 41 + word))).collect();
-        let name = format!("{round}.eml");
-        let mail = place.file(&name, format!("Subject: {round}\n\n{body}\n").as_bytes());
-        // Others are on their way while the agent dies, at another moment each round.
-        let mut noise = place
-            .command(&["check", "--seen", &golden("mails").display().to_string()])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(round as u64 % 7));
-        let said = place.run(&["report", &mail]);
-        assert_eq!(said.code, 0, "{said:?}");
+        let mail = place.file(&format!("{round}.eml"), format!("\n{body}\n").as_bytes());
+        let quiet = |args: &[&str]| {
+            let null = std::process::Stdio::null;
+            place.command(args).stdout(null()).stderr(null()).spawn().unwrap()
+        };
+        let mut sightings = quiet(&["check", "--seen", &golden("mails").display().to_string()]);
+        let mut report = quiet(&["report", &mail]);
+        // A report takes about 10 ms from the start of its process.
+        let micros = novacula_catalog::Network::named(&format!("kill {round}")).0 % 16_000;
+        std::thread::sleep(std::time::Duration::from_micros(micros));
         agent.kill();
-        let _ = noise.wait();
+        if report.wait().unwrap().success() {
+            acknowledged.push(round);
+        }
+        let _ = sightings.wait();
     }
+    let acknowledged_count = acknowledged.len() as u64;
+    assert!(
+        0 < acknowledged_count && acknowledged_count < rounds,
+        "{acknowledged_count} of {rounds}: the moments are not random"
+    );
     let _agent = place.serve();
-    assert_eq!(place.held().1, rounds as u64, "every report once");
+    let opinions = place.held().1;
+    assert!((acknowledged_count..=rounds).contains(&opinions), "{opinions} opinions");
     for round in 0..rounds {
         let mail = place.path().join(format!("{round}.eml")).display().to_string();
         let answer = place.run(&["check", "--json", &mail]).json();
-        assert_eq!(answer["verdict"], "spam", "report {round} was lost");
-        assert_eq!(answer["reports"], 1, "report {round} was doubled");
+        let reports = answer["reports"].as_u64().unwrap();
+        assert!(reports <= 1, "report {round} was doubled");
+        assert!(reports == 1 || !acknowledged.contains(&round), "report {round} was lost");
     }
 }
 
 /// A word that no other number gives.
-fn letters(number: usize) -> String {
+fn letters(number: u64) -> String {
     let digits = number.to_string();
     digits.bytes().map(|digit| char::from(b'a' + (digit - b'0'))).collect()
 }

@@ -178,5 +178,11 @@ fn note(deed: Deed, says: Opinion, old: bool) -> String {
     } else {
         "it acts at this site only: no network is joined"
     };
-    format!("{done}; this site now says {}; {reach}", says.name())
+    let says = match says {
+        Opinion::Report => "spam",
+        Opinion::TrapReport => "spam (a trap's word)",
+        Opinion::Revoke => "not spam",
+        Opinion::Withdrawn => "nothing of it",
+    };
+    format!("{done}; this site now says {says}; {reach}")
 }

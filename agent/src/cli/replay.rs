@@ -41,6 +41,9 @@ pub(super) struct Args {
     /// Share of sites that own traps.
     #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
     trap_sites: f64,
+    /// Show every mail with its verdict and evidence under the first seed instead.
+    #[arg(long, conflicts_with = "json")]
+    mails: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,7 +107,11 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
     );
     let report = replay(&rows, &plan, |share| bar.set_position((share * 1000.0) as u64))?;
     bar.finish_and_clear();
-    out(&if global.json { to_json(&report.to_json())? } else { report.to_table() });
+    out(&match (global.json, args.mails) {
+        (true, _) => to_json(&report.to_json())?,
+        (false, true) => report.mails_table(),
+        (false, false) => report.to_table(),
+    });
     Ok(EXIT_OK)
 }
 

@@ -124,9 +124,10 @@ fn run_all(
                     .and_then(|at| Some((at, seeds.get(at)?)))
                 {
                     let started = Instant::now();
-                    let ours = world::run(setting, ours, *seed);
+                    let ours = world::run(setting, ours, *seed, at == 0);
                     let elapsed = started.elapsed();
-                    let pair = Pair { ours, oracle: world::run(setting, oracle, *seed), elapsed };
+                    let pair =
+                        Pair { ours, oracle: world::run(setting, oracle, *seed, false), elapsed };
                     if let Ok(mut done) = done.lock() {
                         done.push((at, pair));
                         progress(done.len() as f64 / seeds.len() as f64);

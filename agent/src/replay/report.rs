@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use novacula_catalog::Rates;
-use novacula_client::Verdict;
+use novacula_catalog::{Rates, Time};
+use novacula_client::{Check, Verdict};
 use serde_json::{Map, Value, json};
 
 use super::index::Row;
@@ -106,6 +106,8 @@ pub struct Report {
     pub messages_per_second: f64,
     /// Bytes of signed statements for one mail.
     pub bytes_per_message: Stat,
+    /// Every mail with what its check answered under the first seed.
+    pub mails: Vec<(Row, Check)>,
 }
 
 /// Thresholds of the curve: 0 to 9 nats.
@@ -165,6 +167,9 @@ pub(super) fn summarise(
         bytes_per_message: Stat::of(
             runs.iter().map(|pair| pair.ours.bytes as f64 / rows.len() as f64),
         ),
+        mails: runs.first().map_or_else(Vec::new, |pair| {
+            rows.iter().cloned().zip(pair.ours.answers.iter().cloned()).collect()
+        }),
     }
 }
 
@@ -363,6 +368,30 @@ impl Report {
                 100.0 * point.ham_called_spam.mean,
                 100.0 * point.oracle_recall.mean,
                 100.0 * point.oracle_ham_called_spam.mean,
+            );
+        }
+        out
+    }
+
+    /// Every mail with its verdict and evidence, for people.
+    #[must_use]
+    pub fn mails_table(&self) -> String {
+        let mut out = format!(
+            "{:9} {:12} {:10} {:12} {:>4}  {}\n",
+            "time", "site", "really", "verdict", "conf", "evidence"
+        );
+        for (row, answer) in &self.mails {
+            let time = Time(row.time_secs).rfc3339();
+            let kind = if row.campaign.is_empty() { &row.label } else { &row.campaign };
+            let evidence = answer.evidence.join("; ");
+            let _ = writeln!(
+                out,
+                "{:9} {:12} {:10} {:12} {:>4}  {evidence}",
+                time.get(11..19).unwrap_or_default(),
+                row.site,
+                kind,
+                answer.verdict.name(),
+                answer.confidence,
             );
         }
         out

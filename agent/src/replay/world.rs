@@ -12,12 +12,12 @@ use novacula_catalog::{
     Catalog, Digest, Engine, Facts, Match, Network, Nilsimsa, Opinion, Probe, Rates, Site, SiteId,
     Time, Trust, judge,
 };
-use novacula_client::Verdict;
+use novacula_client::{Check, Verdict};
 use serde::Serialize;
 
 use super::index::Row;
 use crate::fingerprint::Fingerprint;
-use crate::verdict::{Circumstances, decide};
+use crate::verdict::{Circumstances, answer, decide};
 
 /// Windows in which earlier sites are looked for, in seconds.
 pub(super) const FOUND_WINDOWS_SECS: [u64; 4] = [2 * 3600, 6 * 3600, 24 * 3600, 72 * 3600];
@@ -104,6 +104,8 @@ pub(super) struct Run {
     pub(super) outcomes: Vec<Outcome>,
     /// Bytes of all signed statements.
     pub(super) bytes: u64,
+    /// What each mail's check answered, where that was asked for.
+    pub(super) answers: Vec<Check>,
 }
 
 /// What every run of a replay shares.
@@ -126,6 +128,7 @@ struct World<'a> {
     setting: &'a Setting<'a>,
     known: &'a [Known],
     seed: u64,
+    keep_answers: bool,
     catalog: Catalog,
     trust: Trust,
     sites: HashMap<&'a str, Site>,
@@ -137,7 +140,7 @@ struct World<'a> {
 const SIGNATURE_LEN: u64 = 64;
 
 /// Runs the corpus once.
-pub(super) fn run(setting: &Setting<'_>, known: &[Known], seed: u64) -> Run {
+pub(super) fn run(setting: &Setting<'_>, known: &[Known], seed: u64, keep_answers: bool) -> Run {
     let names: BTreeSet<&str> = setting.rows.iter().map(|row| row.site.as_str()).collect();
     let weight = |name: &str| setting.trust.get(name).map_or(1.0, |(weight, _)| *weight);
     let members = names.iter().map(|name| (site_id(name), weight(name)));
@@ -146,11 +149,16 @@ pub(super) fn run(setting: &Setting<'_>, known: &[Known], seed: u64) -> Run {
         setting,
         known,
         seed,
+        keep_answers,
         catalog: Catalog::new(nobody, usize::MAX),
         trust: Trust::group(nobody, members),
         sites: names.iter().map(|name| (*name, site(name, setting))).collect(),
         queue: BinaryHeap::new(),
-        run: Run { outcomes: Vec::with_capacity(setting.rows.len()), bytes: 0 },
+        run: Run {
+            outcomes: Vec::with_capacity(setting.rows.len()),
+            bytes: 0,
+            answers: Vec::new(),
+        },
     };
     let mut expired = 0;
     for (at, row) in setting.rows.iter().enumerate() {
@@ -190,8 +198,12 @@ impl World<'_> {
         let Some(site) = self.sites.get_mut(row.site.as_str()) else { return };
         let trust = self.trust.seen_from(site.id());
         let judgement = judge(&matches, &trust, self.setting.rates, now, Some(site.network()));
-        let no_evidence = (!known.evidence).then(String::new);
-        let verdict = decide(&Circumstances { allowed: None, no_evidence }, &judgement);
+        let no_evidence = (!known.evidence).then(|| "too little text to judge".to_owned());
+        let circumstances = Circumstances { allowed: None, no_evidence };
+        let verdict = decide(&circumstances, &judgement);
+        if self.keep_answers {
+            self.run.answers.push(answer(&circumstances, &judgement, &matches));
+        }
         let odds_nats = match judgement.home {
             Some(Opinion::Report | Opinion::TrapReport) => f64::INFINITY,
             Some(Opinion::Revoke) => f64::NEG_INFINITY,

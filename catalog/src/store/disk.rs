@@ -313,3 +313,96 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
     connection.execute("UPDATE instance SET seq_reserved = ?1", [upto])?;
     Ok(loaded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::statement::{Copies, Facts, Kind, Opinion};
+
+    const NOW: Time = Time(1_800_000_000);
+
+    fn identity() -> Identity {
+        Identity::from_seed(&[3; 32])
+    }
+
+    fn open(dir: &Path) -> (Disk, Loaded) {
+        Disk::open(dir, identity().site(), NOW).unwrap()
+    }
+
+    fn statement(mail: u64, opinion: bool) -> Save {
+        let kind = match opinion {
+            true => Kind::Opinion { opinion: Opinion::Report, nilsimsa: Some(Nilsimsa([5; 4])) },
+            false => Kind::Sighting { copies: Copies::One, facts: Facts::default() },
+        };
+        let epoch = NOW.epoch();
+        let keys = vec![crate::Key(mail)];
+        let statement = Statement::new(identity().site(), MailId(mail), mail, epoch, keys, kind);
+        let signed = statement.sign(&identity());
+        let nilsimsa = Some(Nilsimsa([mail; 4]));
+        let witness = Witness { statement, network: Network(u64::MAX), nilsimsa, kept_from: epoch };
+        Save::Statement(Box::new(witness), signed)
+    }
+
+    #[tokio::test]
+    async fn what_is_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let who = Reporter { name: "ann".into(), administrator: false };
+        let (disk, loaded) = open(dir.path());
+        assert!(loaded.witnesses.is_empty());
+        disk.save_soon(statement(1, false));
+        let acts = vec![
+            statement(2, true),
+            Save::Act(MailId(2), who.clone(), Act::Report, NOW),
+            Save::Allow("@example.org".into(), NOW),
+        ];
+        disk.save_now(acts).await.unwrap();
+        drop(disk);
+        let (disk, loaded) = open(dir.path());
+        let mut saved = loaded.witnesses;
+        saved.sort_by_key(|witness| witness.statement.mail);
+        let expected = [statement(1, false), statement(2, true)].map(|save| match save {
+            Save::Statement(witness, _) => *witness,
+            _ => unreachable!(),
+        });
+        assert_eq!(saved, expected);
+        assert_eq!(loaded.acts.of(MailId(2), &who), Some(Act::Report));
+        assert_eq!(loaded.allowed, ["@example.org"]);
+        disk.save_now(vec![
+            Save::Withdraw(MailId(2), who, false),
+            Save::Disallow("@example.org".into()),
+        ])
+        .await
+        .unwrap();
+        drop(disk);
+        let (_, loaded) = open(dir.path());
+        assert_eq!((loaded.acts.count(MailId(2)), loaded.allowed.len()), (0, 0));
+    }
+
+    #[test]
+    fn no_number_is_given_again_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let numbers: Vec<u64> = (0..3).map(|_| open(dir.path()).1.next_seq).collect();
+        assert_eq!(numbers, [0, SEQ_BLOCK, 2 * SEQ_BLOCK]);
+    }
+
+    #[test]
+    fn anothers_database_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        let other = Identity::from_seed(&[4; 32]).site();
+        assert!(matches!(Disk::open(dir.path(), other, NOW), Err(StoreError::ForeignSite(_))));
+    }
+
+    #[test]
+    fn what_is_too_old_is_not_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, _) = open(dir.path());
+        disk.save_soon(statement(1, false));
+        disk.save_soon(statement(2, true));
+        drop(disk);
+        let later = Time(NOW.0 + super::super::KEEP_SECS + 2000);
+        let (_, loaded) = Disk::open(dir.path(), identity().site(), later).unwrap();
+        assert_eq!(loaded.witnesses.len(), 1, "the opinion stays for its site's own use");
+    }
+}

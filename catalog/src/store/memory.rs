@@ -177,3 +177,81 @@ fn name_of_slot(slot: &Slot) -> Name {
 pub(super) fn oldest_kept(now: Time) -> (Epoch, Epoch) {
     (now.minus_secs(KEEP_SECS).epoch(), now.minus_secs(KEEP_OWN_OPINION_SECS).epoch())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Digest, Engine};
+    use crate::statement::{Copies, Facts, Kind, Opinion, Statement};
+
+    const HOME: SiteId = SiteId([1; 32]);
+    const NOW: Time = Time(1_800_000_000);
+
+    fn probe(value: u64) -> Probe {
+        Probe::new(&[Digest { engine: Engine::Exact, weak: false, value }], None, NOW)
+    }
+
+    fn witness(site: SiteId, mail: u64, age_secs: u64, opinion: bool) -> Witness {
+        let kind = match opinion {
+            true => Kind::Opinion { opinion: Opinion::Report, nilsimsa: None },
+            false => Kind::Sighting { copies: Copies::One, facts: Facts::default() },
+        };
+        let epoch = NOW.minus_secs(age_secs).epoch();
+        let keys = probe(mail).emitted().to_vec();
+        let statement = Statement::new(site, MailId(mail), mail, epoch, keys, kind);
+        Witness { statement, network: Network(1), nilsimsa: None, kept_from: epoch }
+    }
+
+    fn holds(catalog: &Catalog, mail: u64) -> bool {
+        !catalog.matches(&probe(mail)).is_empty()
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_sightings_go_first_and_own_opinions_last() {
+        let other = SiteId([2; 32]);
+        let mut catalog = Catalog::new(HOME, 3);
+        catalog.insert(witness(HOME, 1, 9000, true));
+        catalog.insert(witness(other, 2, 8000, true));
+        for mail in 3..9 {
+            catalog.insert(witness(other, mail, 9000 - 900 * mail, false));
+        }
+        assert_eq!((catalog.len(), catalog.evicted()), (3, 5));
+        assert!(holds(&catalog, 1) && holds(&catalog, 2) && holds(&catalog, 8));
+        catalog.insert(witness(other, 10, 60, true));
+        catalog.insert(witness(other, 11, 60, true));
+        assert!(holds(&catalog, 1) && !holds(&catalog, 2), "foreign opinions before own");
+    }
+
+    #[test]
+    fn what_is_too_old_goes_but_own_opinions_stay_for_a_month() {
+        let mut catalog = Catalog::new(HOME, 100);
+        catalog.insert(witness(SiteId([2; 32]), 1, KEEP_SECS + 2000, true));
+        catalog.insert(witness(HOME, 2, KEEP_SECS + 2000, false));
+        catalog.insert(witness(HOME, 3, KEEP_SECS + 2000, true));
+        catalog.insert(witness(HOME, 4, KEEP_OWN_OPINION_SECS + 2000, true));
+        catalog.insert(witness(HOME, 5, KEEP_SECS - 2000, false));
+        catalog.expire(NOW);
+        let left: Vec<u64> = (1..=5).filter(|mail| holds(&catalog, *mail)).collect();
+        assert_eq!(left, [3, 5]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_goes() {
+        let mut catalog = Catalog::new(HOME, 100);
+        catalog.insert(witness(HOME, 1, KEEP_SECS + 2000, false));
+        catalog.expire(NOW);
+        assert!(catalog.is_empty() && catalog.entries.is_empty() && catalog.by_age.is_empty());
+    }
+
+    #[test]
+    fn only_a_newer_version_replaces() {
+        let mut catalog = Catalog::new(HOME, 100);
+        let old = witness(HOME, 1, 60, false);
+        let mut new = old.clone();
+        new.statement.seq += 1;
+        assert!(catalog.insert(new.clone()));
+        assert!(!catalog.insert(old), "a replayed older version changes nothing");
+        assert!(!catalog.insert(new), "nor does the same again");
+        assert_eq!(catalog.len(), 1);
+    }
+}

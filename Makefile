@@ -1,0 +1,35 @@
+# make demo       a real agent, visibly at work (under a minute after the build)
+# make test       what CI runs: reduced repetitions, and says so
+# make test-full  every number as written
+# make man        manual pages and completions into target/share
+# make lint       formatting, clippy, licences and advisories (where cargo-deny is installed)
+
+export CARGO_TERM_COLOR ?= auto
+CORPUS := $(wildcard ../shared/corpus/dev.tar.zst)
+
+.PHONY: demo test test-full tests lint man packages
+
+demo: packages
+	cargo build --locked -p novacula-agent
+	contrib/demo target/debug/novacula
+
+test: packages
+	@echo "This is the reduced suite: fewer repetitions and seeds. All numbers as written: make test-full"
+	@CORPUS="$(CORPUS)" contrib/test
+
+test-full: packages
+	@CORPUS="$(CORPUS)" NOVACULA_FULL=1 contrib/test
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: licences and advisories not checked"; fi
+
+man:
+	cargo build --locked -p novacula-agent
+	mkdir -p target/share/man/man1 target/share/completions
+	target/debug/novacula man target/share/man/man1
+	for shell in bash zsh fish; do target/debug/novacula completions $$shell > target/share/completions/novacula.$$shell; done
+
+packages:
+	@contrib/install-packages
