@@ -14,10 +14,10 @@ use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save, StoreError};
 use novacula_catalog::{
-    Acts, Catalog, Fact, Facts, Identity, IdentityError, Match, Network, Probe, Rates, Reporter,
-    SEQ_BLOCK, Site, Time, Trust, judge,
+    Acts, Catalog, Fact, Facts, Identity, IdentityError, KEEP_OWN_OPINION_SECS, Match, Network,
+    Probe, Rates, Reporter, SEQ_BLOCK, Site, Time, Trust, judge,
 };
-use novacula_client::{Authentication, Check, Status};
+use novacula_client::{Authentication, Check, Status, Verdict};
 
 use crate::allowlist::{Allowlist, PatternError, authentication_of};
 use crate::canonical::{Canonical, GATE_CHARS};
@@ -82,6 +82,9 @@ pub enum AgentError {
 
 pub use explain::digests;
 pub use opinion::Deed;
+
+/// Mails longer than this are read where waiting does no harm, in bytes.
+pub(crate) const LONG_MAIL: usize = 256 << 10;
 
 /// What is read from the configuration and may change while the agent runs.
 struct Settings {
@@ -186,10 +189,12 @@ impl Agent {
         let read = self.read(mail, caller, &settings, now);
         let mut state = self.state();
         let matches = state.catalog.matches(&read.probe);
-        let in_hand = caller.delivery.then(|| state.site.network());
+        let counts = caller.delivery && sends(&read);
+        let in_hand = counts.then(|| state.site.network());
         let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
         let answer = verdict::answer(&read.circumstances, &judgement, &matches);
-        if caller.delivery && sends(&read) {
+        // Mail that our own people call wanted is nobody else's business either.
+        if counts && answer.verdict != Verdict::Allowed {
             self.sight(&mut state, &read, &matches, now);
         }
         drop(state);
@@ -204,21 +209,10 @@ impl Agent {
             return;
         }
         let Some(witness) = state.site.sight(matches, &read.probe, read.facts, now) else { return };
-        self.reserve(state);
         let signed = witness.statement.sign(&self.identity);
         state.catalog.insert(witness.clone());
         self.disk.save_soon(Save::Statement(Box::new(witness), signed));
         self.metrics.sightings.inc();
-    }
-
-    /// Reserves the next block of numbers in good time.
-    fn reserve(&self, state: &mut State) {
-        if state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved
-            && self.disk.health().failing().is_none()
-        {
-            state.reserved += SEQ_BLOCK;
-            self.disk.save_soon(Save::Reserve(state.reserved));
-        }
     }
 
     /// How the agent is.
@@ -282,6 +276,8 @@ impl Agent {
             false => Save::Allow(pattern.clone(), now),
             true => Save::Disallow(pattern.clone()),
         };
+        // One after another, so that memory and disk hear the same last word.
+        let _one_at_a_time = self.speaking.lock().await;
         let stored = self.disk.save_now(vec![save]).await;
         self.note_store();
         stored.map_err(AgentError::Write)?;
@@ -294,14 +290,23 @@ impl Agent {
         Ok(())
     }
 
-    /// What must be done now and then: lets go of what is too old, reserves numbers again after
-    /// the disk was full, says when the disk's state changed.
-    pub fn tend(&self, now: Time) {
-        let mut state = self.state();
-        state.catalog.expire(now);
-        self.reserve(&mut state);
-        drop(state);
-        self.disk.save_soon(Save::Expire(now));
+    /// What must be done now and then: lets go of what is too old, reserves numbers, says when
+    /// the disk's state changed.
+    pub async fn tend(&self, now: Time) {
+        let upto = {
+            let mut state = self.state();
+            state.catalog.expire(now);
+            state.acts.expire(now.minus_secs(KEEP_OWN_OPINION_SECS));
+            let low = state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved;
+            low.then(|| state.site.next_seq() + SEQ_BLOCK)
+        };
+        let saves = [Save::Expire(now)].into_iter().chain(upto.map(Save::Reserve)).collect();
+        if self.disk.save_now(saves).await.is_ok()
+            && let Some(upto) = upto
+        {
+            let mut state = self.state();
+            state.reserved = state.reserved.max(upto);
+        }
         self.note_store();
     }
 

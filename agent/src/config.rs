@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Most connections at a time that the socket serves.
 const CONNECTIONS_MAX_DEFAULT: usize = 4096;
 
+/// Greatest connections_max: as many file descriptors as a process may usually have.
+const CONNECTIONS_MAX: usize = 65_536;
+
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -141,8 +144,11 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.rates().check()?;
-        if self.connections_max == 0 || self.statements_max == 0 {
-            return Err("connections_max and statements_max: must be at least 1".into());
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
+            return Err(format!("connections_max: must lie between 1 and {CONNECTIONS_MAX}"));
+        }
+        if self.statements_max == 0 {
+            return Err("statements_max: must be at least 1".into());
         }
         for (site, weight) in &self.trusted_sites {
             site.parse::<SiteId>()

@@ -1,6 +1,6 @@
 //! The mail log: one function for each thing that happens to a mail, so that what an
-//! administrator greps for stands in one place. No text, address or subject is ever logged; a
-//! mail is named by the first digits of its first digest.
+//! administrator greps for stands in one place. No text, address or subject of a mail is
+//! ever logged; a mail is named by its first digest.
 
 use novacula_client::{Check, OpinionReply};
 use tracing::{debug, error, info, warn};

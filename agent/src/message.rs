@@ -29,7 +29,7 @@ const NESTED_MAX: usize = 50;
 /// HTML needs more, since most of it is markup.
 const PART_TEXT_MAX: usize = 2 << 20;
 
-/// Most addresses read from To and Cc.
+/// Most addresses read from each of To and Cc.
 const RECIPIENTS_MAX: usize = 64;
 
 thread_local! {

@@ -1,6 +1,6 @@
-//! The local API on a Unix socket: HTTP/1.1, a mail in, JSON out. This file is the only door to
-//! the HTTP framework; it decides who the caller is, bounds what he sends, and leaves every
-//! decision about mail to [`Agent`].
+//! The local API on a Unix socket: HTTP/1.1, a mail in, JSON out. This file and those under it are
+//! the only door to the HTTP framework; they decide who the caller is, bound what he sends, and
+//! leave every decision about mail to [`Agent`].
 //!
 //! Main item: [`serve`]. The caller is the peer of the socket, as the kernel names him; a name in
 //! `Novacula-Reporter` is believed from configured users only.
@@ -23,11 +23,11 @@ use hyper_util::service::TowerToHyperService;
 use novacula_catalog::Time;
 use novacula_client::{AllowList, Check, Digests, ErrorReply, Explanation, OpinionReply, Status};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info, warn};
 use utoipa::OpenApi;
 
-use crate::agent::{Agent, AgentError, Caller, Deed, digests};
+use crate::agent::{Agent, AgentError, Caller, Deed, LONG_MAIL, digests};
 use crate::canonical::Canonical;
 use crate::config::Config;
 use crate::fingerprint::Fingerprint;
@@ -50,9 +50,6 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the agent is tended.
 const TEND_TIME: Duration = Duration::from_secs(60);
 
-/// Mails longer than this are read on a thread of their own, in bytes.
-const LONG_MAIL: usize = 256 << 10;
-
 /// Longest allowlist pattern that is read, in bytes.
 const PATTERN_LEN_MAX: usize = 4096;
 
@@ -71,8 +68,12 @@ impl People {
     }
 }
 
+/// Most mail that is held for callers at a time, in KiB; who comes beyond waits.
+const BODIES_KIB_MAX: u32 = 128 << 10;
+
 struct Shared {
     agent: Agent,
+    bodies: Arc<Semaphore>,
     people: RwLock<Arc<People>>,
 }
 
@@ -112,7 +113,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let people = RwLock::new(Arc::new(People::of(config)));
-    let shared = Arc::new(Shared { agent, people });
+    let shared = Arc::new(Shared {
+        agent,
+        bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX as usize)),
+        people,
+    });
     let app = router(Arc::clone(&shared));
     let places = Arc::new(Semaphore::new(config.connections_max));
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -128,7 +133,10 @@ pub async fn serve(
                 *shared.people.write().unwrap_or_else(PoisonError::into_inner) = people;
                 info!("configuration read again");
             }
-            _ = tending.tick() => shared.agent.tend(Time::now()),
+            _ = tending.tick() => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { shared.agent.tend(Time::now()).await });
+            }
             accepted = async { (place.await, listener.accept().await) } => {
                 let (Ok(place), Ok((stream, _))) = accepted else {
                     // Out of file descriptors, say: give others time to close theirs.
@@ -161,7 +169,8 @@ async fn connection(
     let app = app.layer(Extension(Peer { uid: credentials.uid() }));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
-    // A caller may close his side once the mail is sent.
+    // A caller may close his side once the mail is sent; and what he asked for is not dropped
+    // between disk and memory because he did.
     http.half_close(true);
     let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     tokio::pin!(serving);
@@ -308,6 +317,7 @@ struct Call {
     shared: Arc<Shared>,
     body: Bytes,
     caller: Caller,
+    _held: OwnedSemaphorePermit,
 }
 
 impl axum::extract::FromRequest<Arc<Shared>> for Call {
@@ -320,8 +330,8 @@ impl axum::extract::FromRequest<Arc<Shared>> for Call {
         let peer = peer.ok_or(Refusal(StatusCode::FORBIDDEN, "the caller is unknown".into()))?;
         let people = Arc::clone(&shared.people.read().unwrap_or_else(PoisonError::into_inner));
         let caller = caller(&parts.headers, peer, &people)?;
-        let body = read_body(&parts.headers, body).await?;
-        Ok(Self { shared, body, caller })
+        let (body, held) = read_body(&parts.headers, body, &shared.bodies).await?;
+        Ok(Self { shared, body, caller, _held: held })
     }
 }
 
@@ -356,30 +366,37 @@ impl Call {
     }
 }
 
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+/// Reads the mail within its bounds; the permit is for the memory that it takes.
+async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    bodies: &Arc<Semaphore>,
+) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
     let too_long = || {
         let mib = MAIL_LEN_MAX >> 20;
-        Refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "the mail is longer than {mib} MiB: send its first {mib} MiB, or let it pass unchecked"
-            ),
-        )
+        let text = format!(
+            "the mail is longer than {mib} MiB: send its first {mib} MiB, or let it pass unchecked"
+        );
+        Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
-    let stated =
-        headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if stated.is_some_and(|len| len > MAIL_LEN_MAX as u64) {
+    let stated = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+    let len: usize = stated.unwrap_or(MAIL_LEN_MAX);
+    if len > MAIL_LEN_MAX {
         return Err(too_long());
     }
-    let collecting = Limited::new(body, MAIL_LEN_MAX).collect();
+    let kib = u32::try_from(len / 1024 + 1).unwrap_or(BODIES_KIB_MAX);
+    let collecting = async {
+        let held = Arc::clone(bodies).acquire_many_owned(kib).await;
+        (held, Limited::new(body, MAIL_LEN_MAX).collect().await)
+    };
     match tokio::time::timeout(BODY_TIME_MAX, collecting).await {
+        Ok((Ok(held), Ok(body))) => Ok((body.to_bytes(), held)),
+        Ok((_, Err(error))) if error.is::<LengthLimitError>() => Err(too_long()),
+        Ok(_) => {
+            let text = "the request ended before the mail did: its body is shorter than \
+                content-length says";
+            Err(Refusal(StatusCode::BAD_REQUEST, text.into()))
+        }
         Err(_) => Err(Refusal(StatusCode::REQUEST_TIMEOUT, "the mail did not come in time".into())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
-        Ok(Err(_)) => Err(Refusal(
-            StatusCode::BAD_REQUEST,
-            "the request ended before the mail did: its body is shorter than content-length says"
-                .into(),
-        )),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
     }
 }

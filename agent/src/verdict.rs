@@ -1,6 +1,6 @@
 //! The verdict: the catalog's judgement after everything that this site knows better. In order:
-//! what its administrator allows, what its own people said, whether there is enough text to judge
-//! at all, and only then what the network concludes (DESIGN 4.3). A pure function.
+//! what its administrator allows, whether there is enough text to judge at all, what its own
+//! people said, and only then what the network concludes (DESIGN 4.3). A pure function.
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::clock::Time;
 use crate::statement::{MailId, Opinion};
 
 /// One person's (or trap's) word. What is withdrawn is not there.
@@ -27,7 +28,7 @@ impl Act {
 }
 
 /// Who acted: a name that the agent vouches for, and whether he administers the site.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reporter {
     /// User name, as the socket's peer or a believed door gave it.
     pub name: String,
@@ -35,10 +36,18 @@ pub struct Reporter {
     pub administrator: bool,
 }
 
-/// All acts on the site's mails.
+/// What one person said of one mail, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    act: Act,
+    administrator: bool,
+    acted: Time,
+}
+
+/// All acts on the site's mails, by the person's name.
 #[derive(Clone, Debug, Default)]
 pub struct Acts {
-    by_mail: HashMap<MailId, BTreeMap<Reporter, Act>>,
+    by_mail: HashMap<MailId, BTreeMap<String, Said>>,
 }
 
 impl Acts {
@@ -48,9 +57,8 @@ impl Acts {
     pub fn opinion(&self, mail: MailId) -> Opinion {
         let Some(acts) = self.by_mail.get(&mail) else { return Opinion::Withdrawn };
         let said = |act: Act, administrator: bool| {
-            acts.iter()
-                .filter(|(who, what)| **what == act && who.administrator == administrator)
-                .count()
+            let by = acts.values().filter(|said| said.administrator == administrator);
+            by.filter(|said| said.act == act).count()
         };
         for administrator in [true, false] {
             let (reports, revokes) =
@@ -62,14 +70,15 @@ impl Acts {
                 std::cmp::Ordering::Equal => {}
             }
         }
-        let trapped = acts.values().any(|act| *act == Act::TrapReport);
+        let trapped = acts.values().any(|said| said.act == Act::TrapReport);
         if trapped { Opinion::TrapReport } else { Opinion::Withdrawn }
     }
 
     /// What this person said of a mail.
     #[must_use]
     pub fn of(&self, mail: MailId, who: &Reporter) -> Option<Act> {
-        self.by_mail.get(&mail).and_then(|acts| acts.get(who)).copied()
+        let said = self.by_mail.get(&mail)?.get(&who.name)?;
+        Some(said.act)
     }
 
     /// How many people's words there are on a mail.
@@ -94,8 +103,17 @@ impl Acts {
     }
 
     /// Sets what a person says of a mail; an earlier word of his is replaced.
-    pub fn set(&mut self, mail: MailId, who: Reporter, act: Act) {
-        self.by_mail.entry(mail).or_default().insert(who, act);
+    pub fn set(&mut self, mail: MailId, who: Reporter, act: Act, acted: Time) {
+        let said = Said { act, administrator: who.administrator, acted };
+        self.by_mail.entry(mail).or_default().insert(who.name, said);
+    }
+
+    /// Forgets what was said before `oldest`.
+    pub fn expire(&mut self, oldest: Time) {
+        self.by_mail.retain(|_, acts| {
+            acts.retain(|_, said| said.acted >= oldest);
+            !acts.is_empty()
+        });
     }
 
     /// Takes back what a person said; with `all`, what anybody said. False when there was
@@ -103,7 +121,7 @@ impl Acts {
     pub fn withdraw(&mut self, mail: MailId, who: &Reporter, all: bool) -> bool {
         let Some(acts) = self.by_mail.get_mut(&mail) else { return false };
         let before = acts.len();
-        acts.retain(|other, _| !all && other != who);
+        acts.retain(|other, _| !all && *other != who.name);
         let withdrawn = acts.len() < before;
         if acts.is_empty() {
             self.by_mail.remove(&mail);
@@ -126,7 +144,7 @@ mod tests {
         let mut all = Acts::default();
         for (name, act) in acts {
             match act {
-                Some(act) => all.set(mail, who(name), *act),
+                Some(act) => all.set(mail, who(name), *act, Time(5)),
                 None => {
                     all.withdraw(mail, &who(name), false);
                 }
@@ -163,10 +181,24 @@ mod tests {
     fn the_administrator_may_withdraw_everything() {
         let mail = MailId(4);
         let mut acts = Acts::default();
-        acts.set(mail, who("ann"), Act::Report);
-        acts.set(mail, who("bob"), Act::Report);
+        acts.set(mail, who("ann"), Act::Report, Time(5));
+        acts.set(mail, who("bob"), Act::Report, Time(5));
         assert!(acts.withdraw(mail, &who("root"), true));
         assert_eq!((acts.opinion(mail), acts.count(mail)), (Opinion::Withdrawn, 0));
         assert!(!acts.withdraw(mail, &who("root"), true));
+    }
+
+    #[test]
+    fn who_becomes_administrator_still_speaks_once() {
+        let mail = MailId(4);
+        let mut acts = Acts::default();
+        acts.set(mail, who("ann"), Act::Report, Time(5));
+        let promoted = Reporter { name: "ann".into(), administrator: true };
+        acts.set(mail, promoted.clone(), Act::Revoke, Time(6));
+        assert_eq!((acts.opinion(mail), acts.count(mail)), (Opinion::Revoke, 1));
+        acts.expire(Time(6));
+        assert_eq!(acts.of(mail, &promoted), Some(Act::Revoke));
+        acts.expire(Time(7));
+        assert_eq!(acts.count(mail), 0);
     }
 }

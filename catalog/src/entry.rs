@@ -66,6 +66,17 @@ pub struct Slot {
     pub mail: MailId,
 }
 
+impl Slot {
+    /// The least of all in order.
+    pub(crate) const FIRST: Self = Self {
+        class: Class::Sighting,
+        network: Network(0),
+        epoch: Epoch(0),
+        site: SiteId([0; 32]),
+        mail: MailId(0),
+    };
+}
+
 impl Witness {
     /// The place of this witness among all.
     #[must_use]

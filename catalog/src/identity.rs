@@ -141,6 +141,9 @@ impl Identity {
         file.write_all(format!("{HEADER}\n{hex}\n").as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs::rename(&fresh, path).map_err(failed)?;
+        if let Some(dir) = path.parent() {
+            fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        }
         Ok(Self::from_seed(&seed))
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
+use crate::clock::{EPOCH_SECS, Time};
 use crate::entry::Network;
 use crate::identity::SiteId;
 use crate::matching::Match;
@@ -80,6 +80,12 @@ impl Rates {
         }
         if self.report_delay_secs.is_nan() || self.report_delay_secs < 1.0 {
             return Err("report_delay_secs: must be at least 1".into());
+        }
+        if !(EPOCH_SECS..=KEEP_SECS).contains(&self.window_secs) {
+            return Err(format!("window_secs: must lie between {EPOCH_SECS} and {KEEP_SECS}"));
+        }
+        if self.bulk_sites < 2 {
+            return Err("bulk_sites: must be at least 2, or every mail is bulk".into());
         }
         let nats = [self.trap_nats, self.revoke_nats, self.prior_nats, self.threshold_nats];
         if nats.iter().any(|value| !value.is_finite()) {
@@ -430,6 +436,8 @@ mod tests {
         check(Rates { report_if_wanted: f64::NAN, ..Rates::default() }, "report_if_wanted");
         check(Rates { report_if_wanted: 0.2, ..Rates::default() }, "less than");
         check(Rates { report_delay_secs: 0.0, ..Rates::default() }, "report_delay_secs");
+        check(Rates { window_secs: 0, ..Rates::default() }, "window_secs");
+        check(Rates { bulk_sites: 0, ..Rates::default() }, "bulk_sites");
         check(Rates { threshold_nats: f64::INFINITY, ..Rates::default() }, "finite");
         assert!(Rates::default().check().is_ok());
     }

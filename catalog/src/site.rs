@@ -15,7 +15,9 @@ use crate::statement::{Class, Copies, Facts, Kind, MailId, Opinion, Statement};
 pub const SAME_MAIL_SECS: u64 = 2 * 3600;
 
 /// Numbers that a site may give to statements before it must reserve more on disk.
-pub const SEQ_BLOCK: u64 = 1 << 16;
+///
+/// The agent reserves anew once a minute, so this is good for 8,700 statements a second.
+pub const SEQ_BLOCK: u64 = 1 << 20;
 
 /// The site's counters.
 #[derive(Clone, Debug)]
@@ -63,12 +65,7 @@ impl Site {
     ) -> Option<Witness> {
         self.forget(now);
         let (mail, epoch, stated) = match self.same_mail(matches, now) {
-            Some(own) => match own.statement.kind {
-                Kind::Sighting { copies, .. } => {
-                    (own.statement.mail, own.statement.epoch, Some(copies))
-                }
-                Kind::Opinion { .. } => (own.statement.mail, own.statement.epoch, None),
-            },
+            Some((own, copies)) => (own.mail, own.epoch, Some(copies)),
             None => (self.next_mail(), now.epoch(), None),
         };
         let known = stated.map_or(0, Copies::at_least);
@@ -119,15 +116,16 @@ impl Site {
             .map(|statement| statement.mail)
     }
 
-    /// The site's own sighting of the same mail in the last two hours.
-    fn same_mail<'a>(&self, matches: &'a [Match], now: Time) -> Option<&'a Witness> {
+    /// The site's own sighting of the same mail in the last two hours, with its copies.
+    fn same_mail<'a>(&self, matches: &'a [Match], now: Time) -> Option<(&'a Statement, Copies)> {
         let since = now.minus_secs(SAME_MAIL_SECS).epoch();
-        matches
-            .iter()
-            .map(|found| found.witness.as_ref())
-            .filter(|own| own.statement.site == self.id && own.statement.epoch >= since)
-            .filter(|own| own.statement.class() == Class::Sighting)
-            .max_by_key(|own| (own.statement.epoch, own.statement.mail))
+        let own = matches.iter().map(|found| &found.witness.statement);
+        own.filter(|own| own.site == self.id && own.epoch >= since)
+            .filter_map(|own| match own.kind {
+                Kind::Sighting { copies, .. } => Some((own, copies)),
+                Kind::Opinion { .. } => None,
+            })
+            .max_by_key(|(own, _)| (own.epoch, own.mail))
     }
 
     /// The name that a mail gets whose first statement comes now.

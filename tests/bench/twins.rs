@@ -78,7 +78,7 @@ fn rules() -> Vec<Rule> {
                 nilsimsa_bits: None,
                 text: shared.text.min(1),
                 head: shared.head.min(1),
-                tail: 0,
+                tail: shared.tail.min(1),
                 ..*shared
             },
         };

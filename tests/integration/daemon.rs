@@ -157,7 +157,8 @@ fn letters(number: u64) -> String {
 
 #[test]
 fn a_damaged_database_is_set_aside_and_a_newer_one_left_alone() {
-    let damage: [(&str, &dyn Fn(&std::path::Path)); 3] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&std::path::Path));
+    let damage: [Damage<'_>; 3] = [
         ("emptied", &|path| fs::write(path, b"").unwrap()),
         ("overwritten", &|path| fs::write(path, vec![0x5a; 8192]).unwrap()),
         ("truncated", &|path| {

@@ -2,6 +2,8 @@
 //! root (mounts of its own); where either is absent the Makefile leaves them out and the closing
 //! line counts them as skipped.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 mod api;
 mod cli;
 mod corpus;

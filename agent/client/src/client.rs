@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -188,14 +189,7 @@ impl Client {
         set(header::SCOPE, envelope.all.then_some("all"));
         set("content-type", Some("message/rfc822"));
         let request = request.body(Full::new(body)).map_err(|error| self.broken(&error))?;
-        let mut connection = match self.connection.take().filter(SendRequest::is_ready) {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let response = match connection.send_request(request).await {
-            Ok(response) => response,
-            Err(error) => return Err(self.broken(&error)),
-        };
+        let (mut connection, response) = self.send(request).await?;
         let status = response.status();
         let answer = response.into_body().collect().await.map_err(|error| self.broken(&error))?;
         // The next request may come before the connection's task has seen the end of this one.
@@ -203,6 +197,26 @@ impl Client {
             self.connection = Some(connection);
         }
         Ok((status, answer.to_bytes()))
+    }
+
+    /// Sends over the kept connection, or over a new one where the agent has closed that
+    /// meanwhile: it does so when nothing came for some seconds.
+    async fn send(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(SendRequest<Full<Bytes>>, Response<Incoming>), ClientError> {
+        if let Some(mut kept) = self.connection.take().filter(SendRequest::is_ready) {
+            match kept.try_send_request(request).await {
+                Ok(response) => return Ok((kept, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(self.broken(&error.into_error())),
+                },
+            }
+        }
+        let mut fresh = self.connect().await?;
+        let response = fresh.send_request(request).await.map_err(|error| self.broken(&error))?;
+        Ok((fresh, response))
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {

@@ -1,6 +1,6 @@
 //! Everything about one mail, for people who want to argue with a verdict.
 
-use novacula_catalog::{Copies, Kind, MailId, Statement, Time, judge};
+use novacula_catalog::{Time, judge};
 use novacula_client::{Digests, Explanation, Term};
 
 use super::{Agent, Caller, sends};
@@ -17,17 +17,17 @@ impl Agent {
         let matches = state.catalog.matches(&read.probe);
         let in_hand = caller.delivery.then(|| state.site.network());
         let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
-        let kind = Kind::Sighting { copies: Copies::One, facts: read.facts };
-        let keys = read.probe.emitted().to_vec();
-        let next = state.site.next_seq();
-        let statement =
-            Statement::new(state.site.id(), MailId(next), next, now.epoch(), keys, kind);
+        // What a delivery now would state, tried on a copy of the counters.
+        let stated = sends(&read)
+            .then(|| state.site.clone().sight(&matches, &read.probe, read.facts, now))
+            .flatten();
         let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Explanation {
             check: verdict::answer(&read.circumstances, &judgement, &matches),
             links: read.canonical.links.iter().map(link_text).collect(),
             fingerprint: digests(&read.canonical, &read.fingerprint),
-            would_send: if sends(&read) { hex(statement.to_bytes()) } else { String::new() },
+            would_send: stated
+                .map_or_else(String::new, |witness| hex(witness.statement.to_bytes())),
             terms: judgement.terms.iter().map(term).collect(),
             odds_nats: judgement.odds_nats,
             threshold_nats: settings.rates.threshold_nats,

@@ -6,7 +6,7 @@ use novacula_catalog::store::Save;
 use novacula_catalog::{Act, Acts, KEEP_SECS, MailId, Opinion, Reporter, SEQ_BLOCK, Time, Witness};
 use novacula_client::{OpinionOutcome, OpinionReply};
 
-use super::{Agent, AgentError, Caller, Read};
+use super::{Agent, AgentError, Caller, LONG_MAIL, Read};
 use crate::maillog;
 
 /// What a person does.
@@ -54,7 +54,14 @@ impl Agent {
         now: Time,
     ) -> Result<OpinionReply, AgentError> {
         let settings = self.settings();
-        let read = self.read(mail, caller, &settings, now);
+        if caller.all && !caller.reporter.administrator {
+            return Err(AgentError::NotAdministrator("withdraw what others said"));
+        }
+        let read = if mail.len() > LONG_MAIL {
+            tokio::task::block_in_place(|| self.read(mail, caller, &settings, now))
+        } else {
+            self.read(mail, caller, &settings, now)
+        };
         let _one_at_a_time = self.speaking.lock().await;
         let reply = match self.prepare(deed, &read, caller, now) {
             Err(reply) => reply,
@@ -102,12 +109,11 @@ impl Agent {
         let mut saves = Vec::new();
         match deed {
             Deed::Withdraw => {
-                let all = caller.all && who.administrator;
-                if !acts.withdraw(mail, &who, all) {
+                if !acts.withdraw(mail, &who, caller.all) {
                     let note = nothing_to_withdraw(acts.count(mail), &who);
                     return Err(nothing(OpinionOutcome::NothingToWithdraw, said, note));
                 }
-                saves.push(Save::Withdraw(mail, who, all));
+                saves.push(Save::Withdraw(mail, who, caller.all));
             }
             Deed::Report | Deed::Revoke => {
                 let act = match deed {
@@ -115,7 +121,7 @@ impl Agent {
                     Deed::Report => Act::Report,
                     Deed::Revoke | Deed::Withdraw => Act::Revoke,
                 };
-                acts.set(mail, who.clone(), act);
+                acts.set(mail, who.clone(), act, now);
                 saves.push(Save::Act(mail, who, act, now));
             }
         }
@@ -127,8 +133,8 @@ impl Agent {
             saves.push(Save::Statement(Box::new(stated.clone()), signed));
             witness = Some(stated);
         }
-        // Opinions may pass the reserved block only together with the next reservation.
-        if state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved {
+        // Numbers beyond the reserved block are reserved together with the opinion.
+        if state.site.next_seq() >= state.reserved {
             saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
         }
         let old = now.secs_since(received) > KEEP_SECS;

@@ -1,6 +1,8 @@
 //! Where a mail wants its reader to go: web addresses, phone numbers, coin addresses, taken from
 //! the text before it is folded (folding would drop them) and from the page's own attributes.
 
+use std::mem::discriminant;
+
 use linkify::{LinkFinder, LinkKind};
 
 /// Most links of each sort that are taken from one mail.
@@ -59,7 +61,7 @@ impl Links {
 
     /// A web address, `tel:` or other.
     pub(super) fn add_url(&mut self, url: &str) {
-        if url.len() > URL_LEN_MAX || self.0.len() >= LINKS_MAX {
+        if url.len() > URL_LEN_MAX {
             return;
         }
         let (scheme, rest) = match url.split_once(':') {
@@ -92,7 +94,9 @@ impl Links {
     }
 
     fn add(&mut self, link: Link) {
-        if self.0.len() < LINKS_MAX && !self.0.contains(&link) {
+        // By sort: a flood of web addresses does not crowd out a phone number.
+        let of_sort = |other: &&Link| discriminant(*other) == discriminant(&link);
+        if self.0.iter().filter(of_sort).count() < LINKS_MAX && !self.0.contains(&link) {
             self.0.push(link);
         }
     }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use novacula_agent::MAIL_LEN_MAX;
 
+/// Longest piece of a line that is read at once, in bytes.
+const LINE_LEN_MAX: u64 = 1 << 20;
+
 /// What is called with the name and bytes of a mail, or why it can't be read.
 type Each<'a> = &'a mut dyn FnMut(&str, anyhow::Result<Vec<u8>>) -> anyhow::Result<()>;
 
@@ -95,7 +98,9 @@ fn mails_of(name: &str, reader: &mut dyn BufRead, each: Each<'_>) -> anyhow::Res
     let mut after_blank = true;
     loop {
         line.clear();
-        reader.read_until(b'\n', &mut line).with_context(|| format!("read {name}"))?;
+        // A longer line comes in pieces; only its first can be a separator.
+        let mut piece = (&mut *reader).take(LINE_LEN_MAX);
+        piece.read_until(b'\n', &mut line).with_context(|| format!("read {name}"))?;
         let separator = after_blank && line.starts_with(b"From ");
         if (separator || line.is_empty()) && number > 0 {
             // A mailbox that holds one mail is named like a mail.

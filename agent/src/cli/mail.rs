@@ -58,7 +58,6 @@ type Ask<'a> = &'a mut dyn FnMut(&str, Vec<u8>, &mut Tally) -> anyhow::Result<()
 fn for_each(global: &Global, mails: &Mails, ask: Ask<'_>) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let bar = progress();
-    let mut gone = None;
     each_mail(&mails.paths, &mut |name, mail| {
         bar.inc(1);
         let asked = mail.and_then(|mail| {
@@ -73,7 +72,6 @@ fn for_each(global: &Global, mails: &Mails, ask: Ask<'_>) -> anyhow::Result<Tall
         let Err(error) = asked else { return Ok(()) };
         tally.errors += 1;
         if is_gone(&error) {
-            gone = Some(());
             return Err(error);
         }
         let error = printable(&super::failed_to(&error));

@@ -4,7 +4,8 @@
 //! the fingerprint version, and holds hashes only. How it is built and what each size of it
 //! gives: docs/measurements.md, "stop list".
 //!
-//! A hash is kept as its first 32 bits: at 640,000 hashes one other in 6,700 is stopped by chance,
+//! A hash is kept as its first 32 bits: at some 640,000 hashes one other in 6,700 is stopped by
+//! chance,
 //! at every site alike, which costs nothing.
 
 use std::sync::LazyLock;

@@ -35,15 +35,17 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
     for (name, value) in fields {
         let name = name.as_str();
         let value = value.to_str().unwrap_or_default();
-        if name != header::REPORTER {
-            set(&mut caller, name, value)?;
-            continue;
-        }
-        if !own && !listed(&people.believed) {
+        // Who speaks for others or for a trap must be known to tell the truth.
+        let needs_belief = name == header::REPORTER || name == header::SOURCE;
+        if needs_belief && !administrator && !listed(&people.believed) {
             let text = format!(
                 "{name}: user {peer_name} may not speak for others; name it in believed_users"
             );
             return Err(Refusal(StatusCode::FORBIDDEN, text));
+        }
+        if name != header::REPORTER {
+            set(&mut caller, name, value)?;
+            continue;
         }
         if value.is_empty() || value.len() > NAME_LEN_MAX {
             return Err(must_be(name, "a user's name", value));

@@ -29,6 +29,10 @@ const FILE_NAME: &str = "catalog.db";
 /// opinions wait.
 const QUEUE_MAX: usize = 4096;
 
+/// Numbers that a site may give out in a second on average. A database made anew begins above
+/// all that its predecessor can have given, though nothing of that one can be read.
+const NUMBERS_A_SECOND: u64 = 1024;
+
 /// One step per release that changed the schema; never edited, only added to.
 const STEPS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
 
@@ -255,8 +259,9 @@ fn connect(path: &Path, existed: bool, home: SiteId, now: Time) -> Result<Connec
         Some(_) => return Err(Damage::Error(StoreError::ForeignSite(path.to_owned()))),
         None if existed => return Err(Damage::Damaged),
         None => {
-            let insert = "INSERT INTO instance VALUES (1, ?1, ?2, 0)";
-            connection.execute(insert, params![&home.0[..], now.0.cast_signed()])?;
+            let insert = "INSERT INTO instance VALUES (1, ?1, ?2, ?3)";
+            let first = now.0.saturating_mul(NUMBERS_A_SECOND).cast_signed();
+            connection.execute(insert, params![&home.0[..], now.0.cast_signed(), first])?;
         }
     }
     Ok(connection)
@@ -297,12 +302,13 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
             kept_from: Epoch(row.get(1)?),
         });
     }
-    let mut select = connection.prepare("SELECT mail, name, administrator, act FROM act")?;
+    let mut select = connection.prepare("SELECT mail, name, administrator, act, acted FROM act")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let Some(act) = Act::from_byte(row.get(3)?) else { continue };
         let who = Reporter { name: row.get(1)?, administrator: row.get(2)? };
-        loaded.acts.set(MailId(row.get::<_, i64>(0)?.cast_unsigned()), who, act);
+        let acted = Time(row.get::<_, i64>(4)?.cast_unsigned());
+        loaded.acts.set(MailId(row.get::<_, i64>(0)?.cast_unsigned()), who, act, acted);
     }
     let mut select = connection.prepare("SELECT pattern FROM allow ORDER BY pattern")?;
     loaded.allowed = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -383,7 +389,8 @@ mod tests {
     fn no_number_is_given_again_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let numbers: Vec<u64> = (0..3).map(|_| open(dir.path()).1.next_seq).collect();
-        assert_eq!(numbers, [0, SEQ_BLOCK, 2 * SEQ_BLOCK]);
+        let first = NOW.0 * NUMBERS_A_SECOND;
+        assert_eq!(numbers, [first, first + SEQ_BLOCK, first + 2 * SEQ_BLOCK]);
     }
 
     #[test]

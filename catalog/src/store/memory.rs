@@ -39,6 +39,7 @@ pub struct Catalog {
     by_name: HashMap<Name, Arc<Witness>>,
     by_age: BTreeSet<Age>,
     statements_max: usize,
+    opinions: usize,
     evicted: u64,
 }
 
@@ -52,6 +53,7 @@ impl Catalog {
             by_name: HashMap::new(),
             by_age: BTreeSet::new(),
             statements_max: statements_max.max(1),
+            opinions: 0,
             evicted: 0,
         }
     }
@@ -77,7 +79,7 @@ impl Catalog {
     /// Opinions held, withdrawn ones included.
     #[must_use]
     pub fn opinions(&self) -> usize {
-        self.by_age.iter().filter(|(_, class, ..)| *class == Class::Opinion).count()
+        self.opinions
     }
 
     /// Adds a statement, or the newer version of one; false when nothing changed.
@@ -94,6 +96,7 @@ impl Catalog {
         for key in witness.statement.keys() {
             self.entries.entry(*key).or_default().insert(Arc::clone(&witness));
         }
+        self.opinions += usize::from(witness.statement.class() == Class::Opinion);
         self.by_age.insert(self.age_of(&witness));
         self.by_name.insert(name, witness);
         while self.by_name.len() > self.statements_max {
@@ -121,17 +124,24 @@ impl Catalog {
         found
     }
 
-    /// Lets go of what is too old at `now`.
+    /// Lets go of what is too old at `now`. Costs as much as there is to go.
     pub fn expire(&mut self, now: Time) {
         let (oldest, oldest_own) = oldest_kept(now);
-        let gone: Vec<Arc<Witness>> = self
-            .by_age
-            .iter()
-            .filter(|(own, _, kept_from, _)| *kept_from < if *own { oldest_own } else { oldest })
-            .filter_map(|(.., slot)| self.by_name.get(&name_of_slot(slot)).cloned())
-            .collect();
-        for witness in gone {
-            self.drop_witness(&witness);
+        for (own, class, oldest) in [
+            (false, Class::Sighting, oldest),
+            (false, Class::Opinion, oldest),
+            (true, Class::Opinion, oldest_own),
+        ] {
+            let first = (own, class, Epoch(0), Slot::FIRST);
+            let end = (own, class, oldest, Slot::FIRST);
+            let gone: Vec<Arc<Witness>> = self
+                .by_age
+                .range(first..end)
+                .filter_map(|(.., slot)| self.by_name.get(&name_of_slot(slot)).cloned())
+                .collect();
+            for witness in gone {
+                self.drop_witness(&witness);
+            }
         }
     }
 
@@ -160,6 +170,7 @@ impl Catalog {
                 }
             }
         }
+        self.opinions -= usize::from(slot.class == Class::Opinion);
         self.by_age.remove(&self.age_of(witness));
         self.by_name.remove(&name_of_slot(&slot));
     }

@@ -18,7 +18,7 @@ CREATE TABLE act (
     administrator INTEGER NOT NULL,  -- 0 or 1
     act           INTEGER NOT NULL,  -- 1 report, 2 trap report, 3 revoke
     acted         INTEGER NOT NULL,  -- seconds since 1970
-    PRIMARY KEY (mail, name, administrator)
+    PRIMARY KEY (mail, name)
 ) WITHOUT ROWID;
 
 -- Senders that this site always lets pass.
@@ -32,5 +32,7 @@ CREATE TABLE instance (
     only_row     INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     site         BLOB    NOT NULL,
     created      INTEGER NOT NULL,  -- seconds since 1970
-    seq_reserved INTEGER NOT NULL   -- numbers below this one may have been given to statements
+    seq_reserved INTEGER NOT NULL   -- numbers below this one may have been given to statements;
+                                    -- begins at created * 1024, so that a database made anew
+                                    -- never gives a number again
 ) WITHOUT ROWID;

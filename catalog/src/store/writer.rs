@@ -198,16 +198,17 @@ fn apply_one(connection: &Connection, save: &Save) -> Result<(), rusqlite::Error
             run("DELETE FROM act WHERE mail = ?1", params![mail.0.cast_signed()])
         }
         Save::Withdraw(mail, who, false) => run(
-            "DELETE FROM act WHERE mail = ?1 AND name = ?2 AND administrator = ?3",
-            params![mail.0.cast_signed(), who.name, who.administrator],
+            "DELETE FROM act WHERE mail = ?1 AND name = ?2",
+            params![mail.0.cast_signed(), who.name],
         ),
         Save::Allow(pattern, at) => {
             run("INSERT OR IGNORE INTO allow VALUES (?1, ?2)", params![pattern, at.0.cast_signed()])
         }
         Save::Disallow(pattern) => run("DELETE FROM allow WHERE pattern = ?1", params![pattern]),
-        Save::Reserve(upto) => {
-            run("UPDATE instance SET seq_reserved = ?1", params![upto.cast_signed()])
-        }
+        Save::Reserve(upto) => run(
+            "UPDATE instance SET seq_reserved = MAX(seq_reserved, ?1)",
+            params![upto.cast_signed()],
+        ),
         Save::Expire(now) => expire(connection, *now),
     }
 }
