@@ -3,6 +3,7 @@
 //! characters go, and letters of other scripts that look Latin become Latin where a word mixes
 //! scripts or consists of such letters only. A wholly Cyrillic or Greek word stays what it is.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
@@ -40,9 +41,9 @@ fn invisible(c: char) -> bool {
 }
 
 /// NFKC, invisible characters dropped. ASCII passes through.
-pub(super) fn normalise(line: &str) -> String {
+pub(super) fn normalise(line: &str) -> Cow<'_, str> {
     if line.is_ascii() {
-        return line.to_owned();
+        return Cow::Borrowed(line);
     }
     line.nfkc().filter(|c| !invisible(*c)).collect()
 }

@@ -2,7 +2,7 @@
 //! figures, identifiers, addresses, the recipient's own names; what a spammer puts between
 //! letters goes too.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::fold;
 use crate::message::Mailbox;
@@ -21,12 +21,12 @@ const FIGURE: &str = "0";
 
 /// The names by which a mail calls its own recipients, as canonical words.
 #[derive(Debug, Default)]
-pub(super) struct OwnNames(HashSet<String>);
+pub(super) struct OwnNames(BTreeSet<String>);
 
 impl OwnNames {
     /// Names from To and Cc, never from the envelope, which not every door knows (DESIGN 3.1).
     pub(super) fn of(recipients: &[Mailbox]) -> Self {
-        let mut names = HashSet::new();
+        let mut names = BTreeSet::new();
         for mailbox in recipients {
             let (local, domain) = mailbox.address.split_once('@').unwrap_or(("", ""));
             let organisation = psl::domain_str(domain).and_then(|name| name.split('.').next());
@@ -117,7 +117,18 @@ fn is_separator(c: char) -> bool {
 }
 
 fn token_words(token: &str, emit: &mut dyn FnMut(&str)) {
-    if token.chars().any(fold::is_unspaced) {
+    // Most tokens are plain words.
+    if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        if token.len() <= WORD_LEN_MAX {
+            let mut buffer = [0u8; WORD_LEN_MAX];
+            let lower = &mut buffer[..token.len()];
+            lower.copy_from_slice(token.as_bytes());
+            lower.make_ascii_lowercase();
+            emit(std::str::from_utf8(lower).unwrap_or_default());
+        }
+        return;
+    }
+    if !token.is_ascii() && token.chars().any(fold::is_unspaced) {
         return unspaced(token, emit);
     }
     let (mut letters, mut digits, mut changes) = (0usize, 0usize, 0usize);
@@ -139,11 +150,7 @@ fn token_words(token: &str, emit: &mut dyn FnMut(&str)) {
     if letters == 0 || identifier || digits > letters {
         return emit(FIGURE);
     }
-    let spelt = if token.bytes().all(|b| b.is_ascii_alphabetic()) {
-        token.to_ascii_lowercase()
-    } else {
-        fold::word(&letters_only(token))
-    };
+    let spelt = fold::word(&letters_only(token));
     if !spelt.is_empty() && spelt.chars().count() <= WORD_LEN_MAX {
         emit(&spelt);
     }
