@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use novacula_tests::harness::{Place, Ran};
+use novacula_tests::harness::{Place, Ran, Signal};
 use novacula_tests::{golden, is_full};
 
 fn spam() -> String {
@@ -75,13 +75,13 @@ fn a_wrong_configuration_is_named_and_a_reload_keeps_the_old_one() {
         panic!("{text:?} never came: {}", place.log());
     };
     let _ = place.file("novacula.toml", b"threshold_nats = \"high\"\n");
-    agent.signal("HUP");
+    agent.signal(Signal::HUP);
     wait_for("the configuration stays as it was");
     let explained =
         |place: &Place| place.run(&["explain", "--json", &spam()]).json()["threshold_nats"].clone();
     assert_eq!(explained(&place), 4.25);
     let _ = place.file("novacula.toml", b"threshold_nats = 6.5\n");
-    agent.signal("HUP");
+    agent.signal(Signal::HUP);
     wait_for("configuration read again");
     assert_eq!(explained(&place), 6.5);
 }

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
+
 /// Longest wait for an agent to be ready; it takes some tens of milliseconds.
 const READY_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -180,14 +184,13 @@ impl Agent<'_> {
         self.child.wait().expect("it ends");
     }
 
-    /// Sends it a signal by name.
+    /// Sends it a signal.
     ///
     /// # Panics
-    /// When `kill` can't be run.
-    pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(sent.expect("kill runs").success());
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs");
     }
 
     /// Stops it in order and gives how long that took.
@@ -197,7 +200,7 @@ impl Agent<'_> {
     #[must_use]
     pub fn stop(mut self) -> Duration {
         let started = Instant::now();
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "{status}\n{}", self.place.log());
         started.elapsed()
