@@ -7,6 +7,7 @@
 mod explain;
 mod opinion;
 
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,18 +15,20 @@ use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save, StoreError};
 use novacula_catalog::{
-    Acts, Catalog, Fact, Facts, Identity, IdentityError, KEEP_OWN_OPINION_SECS, Match, Network,
-    Probe, Rates, Reporter, SEQ_BLOCK, Site, Time, Trust, judge,
+    Acts, Catalog, Fact, Facts, Filter, Identity, IdentityError, KEEP_OWN_OPINION_SECS, Match,
+    Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, Time, Trust, judge,
 };
-use novacula_client::{Authentication, Check, Status, Verdict};
+use novacula_client::{Authentication, Check, MilterState, Sent, Status, Verdict};
 
 use crate::allowlist::{Allowlist, PatternError, authentication_of};
 use crate::canonical::{Canonical, GATE_CHARS};
 use crate::config::Config;
+use crate::correspondents::Correspondents;
 use crate::fingerprint::Fingerprint;
 use crate::maillog;
 use crate::message::Message;
 use crate::metrics::{Gauges, Metrics};
+use crate::milters::Milters;
 use crate::verdict::{self, Circumstances};
 
 /// What the caller of one request knows beside the mail, as far as he is believed.
@@ -43,6 +46,18 @@ pub struct Caller {
     pub trap: bool,
     /// An administrator withdraws everybody's opinion.
     pub all: bool,
+    /// He may speak for others.
+    pub believed: bool,
+    /// Address of the SMTP client that brought the mail.
+    pub client: Option<IpAddr>,
+    /// Its envelope has no sender: no answer and no second try is expected.
+    pub bounce: bool,
+    /// How many recipients it has.
+    pub recipients: u32,
+    /// The host that received it.
+    pub location: String,
+    /// What another filter thought of it.
+    pub filter: Filter,
 }
 
 /// Why the agent can't do it.
@@ -109,6 +124,8 @@ struct State {
     catalog: Catalog,
     acts: Acts,
     allowlist: Allowlist,
+    correspondents: Correspondents,
+    milters: Milters,
     /// Numbers below this one may be given to statements.
     reserved: u64,
 }
@@ -136,7 +153,7 @@ struct Read {
     circumstances: Circumstances,
     facts: Facts,
     received: Option<Time>,
-    name: String,
+    from: String,
 }
 
 impl Agent {
@@ -161,6 +178,11 @@ impl Agent {
             catalog,
             acts: loaded.acts,
             allowlist: Allowlist::of(loaded.allowed),
+            correspondents: Correspondents::new(
+                identity.secret_for("novacula 2026-11 correspondents"),
+                loaded.traces,
+            ),
+            milters: Milters::default(),
             reserved: loaded.next_seq + SEQ_BLOCK,
         };
         Ok(Self {
@@ -192,23 +214,45 @@ impl Agent {
         let counts = caller.delivery && sends(&read);
         let in_hand = counts.then(|| state.site.network());
         let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
-        let answer = verdict::answer(&read.circumstances, &judgement, &matches);
+        let window_secs = settings.rates.window_secs;
+        let answer = verdict::answer(&read.circumstances, &judgement, &matches, window_secs, now);
         // Mail that our own people call wanted is nobody else's business either.
         if counts && answer.verdict != Verdict::Allowed {
-            self.sight(&mut state, &read, &matches, now);
+            self.sight(&mut state, &read, &matches, caller.recipients, now);
+        }
+        if caller.delivery
+            && caller.believed
+            && answer.verdict != Verdict::Spam
+            && let Some(client) = caller.client
+            && let Some(trace) = state.correspondents.learn_wrote(&read.from, client, now)
+        {
+            self.disk.save_soon(Save::Trace(trace));
         }
         drop(state);
         self.metrics.count_check(answer.verdict);
-        maillog::checked(&read.name, &answer, caller.delivery);
+        maillog::checked(&answer, caller);
         answer
     }
 
-    fn sight(&self, state: &mut State, read: &Read, matches: &[Match], now: Time) {
+    /// Mail of this site's own people went out: whom they wrote to is no stranger.
+    pub fn note_sent(&self, sent: &Sent, now: Time) {
+        for trace in self.state().correspondents.learn_sent(sent, now) {
+            self.disk.save_soon(Save::Trace(trace));
+        }
+    }
+
+    /// A milter told how it is.
+    pub fn note_milter(&self, milter: MilterState) {
+        self.state().milters.note(milter, Instant::now());
+    }
+
+    fn sight(&self, state: &mut State, read: &Read, matches: &[Match], recipients: u32, now: Time) {
         // Without reserved numbers nothing may be stated: they wait for the disk.
         if state.site.next_seq() >= state.reserved {
             return;
         }
-        let Some(witness) = state.site.sight(matches, &read.probe, read.facts, now) else { return };
+        let sighted = state.site.sight(matches, &read.probe, read.facts, recipients, now);
+        let Some(witness) = sighted else { return };
         let signed = witness.statement.sign(&self.identity);
         state.catalog.insert(witness.clone());
         self.disk.save_soon(Save::Statement(Box::new(witness), signed));
@@ -231,23 +275,30 @@ impl Agent {
             checks: self.metrics.checks(),
             store_failing: self.disk.health().failing(),
             sightings_lost: self.disk.health().dropped(),
+            milters: state.milters.words(Instant::now()),
         }
     }
 
     /// The counters in Prometheus's text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        let (statements, evicted) = {
+        let gauges = {
             let state = self.state();
-            (state.catalog.len(), state.catalog.evicted())
+            Gauges {
+                statements: state.catalog.len(),
+                evicted: state.catalog.evicted(),
+                correspondents: state.correspondents.len(),
+                not_learned: state.correspondents.dropped(),
+                milters: state.milters.words(Instant::now()),
+                ..Gauges::default()
+            }
         };
         let health = self.disk.health();
         self.metrics.to_text(&Gauges {
-            statements,
-            evicted,
             written: health.written(),
             sightings_lost: health.dropped(),
             store_failing: health.failing().is_some(),
+            ..gauges
         })
     }
 
@@ -296,6 +347,7 @@ impl Agent {
         let upto = {
             let mut state = self.state();
             state.catalog.expire(now);
+            state.correspondents.expire(now);
             state.acts.expire(now.minus_secs(KEEP_OWN_OPINION_SECS));
             let low = state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved;
             low.then(|| state.site.next_seq() + SEQ_BLOCK)
@@ -325,26 +377,39 @@ impl Agent {
         let fingerprint = Fingerprint::of(&canonical);
         let authentication =
             caller.authentication.or_else(|| authentication_of(&message, &settings.authserv_ids));
-        let allowed = self.state().allowlist.allows(&message, authentication);
+        let (allowed, wanted, sender_known) = {
+            let state = self.state();
+            (
+                state.allowlist.allows(&message, authentication),
+                state.correspondents.vouch(&message, authentication),
+                state.correspondents.sender_known(&message, caller.client, now),
+            )
+        };
         let facts = Facts {
             authenticated: match authentication {
                 None => Fact::Unknown,
                 Some(Authentication::Pass) => Fact::Yes,
                 Some(Authentication::Fail) => Fact::No,
             },
+            sender_known,
             list: if message.list_id.is_empty() { Fact::No } else { Fact::Yes },
-            ..Facts::default()
+            filter: caller.filter,
         };
         let first = fingerprint.digests().first().map_or(0, |digest| digest.value);
         Read {
             circumstances: Circumstances {
                 allowed,
                 no_evidence: no_evidence(&message, &canonical, &fingerprint),
+                wanted,
+                stranger: sender_known == Fact::No
+                    && !caller.bounce
+                    && authentication != Some(Authentication::Pass),
+                id: format!("{first:016x}"),
             },
             probe: Probe::new(fingerprint.digests(), fingerprint.nilsimsa(), now),
             facts,
             received: message.received,
-            name: format!("{first:016x}"),
+            from: message.from.address,
             canonical,
             fingerprint,
         }
@@ -378,7 +443,8 @@ fn lock_dir(path: &Path) -> Result<std::fs::File, AgentError> {
 
 /// Nothing leaves the site for allowed mail and for mail without evidence (DESIGN 4.4).
 fn sends(read: &Read) -> bool {
-    read.circumstances.allowed.is_none() && read.circumstances.no_evidence.is_none()
+    let known = &read.circumstances;
+    known.allowed.is_none() && known.wanted.is_none() && known.no_evidence.is_none()
 }
 
 /// Why there is too little to judge, when there is.

@@ -5,15 +5,18 @@
 use novacula_client::{Check, OpinionReply};
 use tracing::{debug, error, info, warn};
 
+use crate::agent::Caller;
+
 /// A check was answered.
-pub(crate) fn checked(mail: &str, answer: &Check, delivery: bool) {
+pub(crate) fn checked(answer: &Check, caller: &Caller) {
     info!(
-        mail,
+        mail = answer.id,
         verdict = answer.verdict.name(),
         confidence = answer.confidence,
         spread = answer.spread,
         reports = answer.reports,
-        delivery,
+        delivery = caller.delivery,
+        location = %caller.location.escape_debug(),
         "checked"
     );
 }

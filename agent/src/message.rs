@@ -87,6 +87,8 @@ pub struct Message {
     pub authentication_results: Vec<String>,
     /// What a reader with HTML sees, in order.
     pub shown: Vec<TextPart>,
+    /// Message-IDs of the mails that it answers, without brackets.
+    pub answers: Vec<String>,
     /// The plain text alternatives, where they are others than shown.
     pub plain: Vec<TextPart>,
 }
@@ -137,6 +139,11 @@ impl Message {
             list_id: in_brackets.unwrap_or_default().trim().to_lowercase(),
             received: raw("Received").find_map(|field| date_after_semicolon(&field)),
             authentication_results: raw("Authentication-Results").take(16).collect(),
+            answers: [raw("In-Reply-To"), raw("References")]
+                .into_iter()
+                .flat_map(|fields| fields.take(1))
+                .flat_map(|field| ids_in(&field))
+                .collect(),
             shown,
             plain,
         }
@@ -148,6 +155,17 @@ impl Message {
         let text = body.map_or(text.as_ref(), |(_, body)| body).to_owned();
         Self { shown: vec![TextPart { html: false, text }], ..Self::default() }
     }
+}
+
+/// Most answered mails that are looked at, the nearest ones.
+const ANSWERS_MAX: usize = 20;
+
+/// Message-IDs in a field, the last ones of a long thread.
+fn ids_in(field: &str) -> Vec<String> {
+    let ids = field.split('<').skip(1).filter_map(|rest| rest.split('>').next());
+    let mut ids: Vec<String> = ids.map(|id| id.trim().to_owned()).collect();
+    ids.drain(..ids.len().saturating_sub(ANSWERS_MAX));
+    ids
 }
 
 /// Only the fields that are used are parsed; the rest stays raw.

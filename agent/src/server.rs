@@ -6,7 +6,6 @@
 //! `Novacula-Reporter` is believed from configured users only.
 
 mod caller;
-mod socket;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,13 +14,15 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use novacula_catalog::Time;
-use novacula_client::{AllowList, Check, Digests, ErrorReply, Explanation, OpinionReply, Status};
+use novacula_client::{
+    AllowList, Check, Digests, ErrorReply, Explanation, MilterState, OpinionReply, Sent, Status,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info, warn};
@@ -34,9 +35,7 @@ use crate::fingerprint::Fingerprint;
 use crate::maillog;
 use crate::message::{MAIL_LEN_MAX, Message};
 
-pub use socket::{SocketError, bind};
-
-use caller::caller;
+use caller::{believed, caller};
 
 /// Longest wait for a request's header, and for the next request on a kept connection.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -52,6 +51,9 @@ const TEND_TIME: Duration = Duration::from_secs(60);
 
 /// Longest allowlist pattern that is read, in bytes.
 const PATTERN_LEN_MAX: usize = 4096;
+
+/// Longest word of a milter, in bytes: a hundred recipients are 32 KB at most.
+const WORD_LEN_MAX: usize = 64 << 10;
 
 /// Who may do what; replaced when the configuration is read again.
 struct People {
@@ -186,7 +188,20 @@ async fn connection(
 #[derive(OpenApi)]
 #[openapi(
     info(title = "novacula agent", description = "The local API of a site's agent."),
-    paths(check, report, revoke, withdraw, fingerprint, explain, status, allowed, allow, disallow)
+    paths(
+        check,
+        report,
+        revoke,
+        withdraw,
+        fingerprint,
+        explain,
+        status,
+        allowed,
+        allow,
+        disallow,
+        sent,
+        milter
+    )
 )]
 struct Document;
 
@@ -200,6 +215,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/explain", post(explain))
         .route("/v1/status", get(status))
         .route("/v1/allow", get(allowed).put(allow).delete(disallow))
+        .route("/v1/sent", put(sent))
+        .route("/v1/milter", put(milter))
         .route("/v1/openapi.json", get(|| async { Json(Document::openapi()) }))
         .route("/metrics", get(metrics))
         .fallback(async |uri: Uri| {
@@ -210,6 +227,7 @@ fn router(shared: Arc<Shared>) -> Router {
             let right = match uri.path() {
                 "/v1/status" | "/metrics" | "/v1/openapi.json" => "GET",
                 "/v1/allow" => "GET, PUT or DELETE",
+                "/v1/sent" | "/v1/milter" => "PUT",
                 _ => "POST",
             };
             let text = format!("{method} is the wrong method for {}: use {right}", uri.path());
@@ -308,6 +326,25 @@ async fn disallow(call: Call) -> Result<Json<AllowList>, Refusal> {
     call.allow(true).await
 }
 
+/// Mail of this site's own people went out: whom they wrote to is no stranger. For callers who
+/// are believed.
+#[utoipa::path(put, path = "/v1/sent", request_body = Sent,
+    responses((status = 200, body = bool), (status = 403, body = ErrorReply)))]
+async fn sent(call: Call) -> Result<Json<bool>, Refusal> {
+    let sent: Sent = call.word("tell what was sent")?;
+    call.shared.agent.note_sent(&sent, Time::now());
+    Ok(Json(true))
+}
+
+/// A milter tells how it is. For callers who are believed.
+#[utoipa::path(put, path = "/v1/milter", request_body = MilterState,
+    responses((status = 200, body = bool), (status = 403, body = ErrorReply)))]
+async fn milter(call: Call) -> Result<Json<bool>, Refusal> {
+    let state = call.word("speak as a milter")?;
+    call.shared.agent.note_milter(state);
+    Ok(Json(true))
+}
+
 async fn metrics(State(shared): State<Arc<Shared>>) -> String {
     shared.agent.metrics_text()
 }
@@ -354,6 +391,16 @@ impl Call {
     async fn opine(self, deed: Deed) -> Result<Json<OpinionReply>, Refusal> {
         let reply = self.shared.agent.opine(deed, &self.body, &self.caller, Time::now()).await;
         Ok(Json(reply?))
+    }
+
+    /// What a believed caller says as JSON.
+    fn word<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, Refusal> {
+        believed(&self.caller, what)?;
+        let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
+        if self.body.len() > WORD_LEN_MAX {
+            return Err(bad(format!("the body is longer than {WORD_LEN_MAX} bytes")));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| bad(format!("the body: {error}")))
     }
 
     async fn allow(self, remove: bool) -> Result<Json<AllowList>, Refusal> {

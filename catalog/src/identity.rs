@@ -86,6 +86,12 @@ impl Identity {
         SiteId(self.key.verifying_key().to_bytes())
     }
 
+    /// A secret for one purpose, from which the identity can't be had.
+    #[must_use]
+    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.key.to_bytes())
+    }
+
     /// Signs `bytes`.
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {

@@ -18,6 +18,7 @@ mod site;
 mod spread;
 mod statement;
 pub mod store;
+mod trace;
 mod trust;
 
 pub use acts::{Act, Acts, Reporter};
@@ -38,4 +39,5 @@ pub use statement::{
     Class, Copies, Fact, Facts, Filter, KEYS_MAX, Kind, MailId, Opinion, Statement, StatementError,
 };
 pub use store::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
+pub use trace::Trace;
 pub use trust::Trust;

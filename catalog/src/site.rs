@@ -61,6 +61,7 @@ impl Site {
         matches: &[Match],
         probe: &Probe,
         facts: Facts,
+        recipients: u32,
         now: Time,
     ) -> Option<Witness> {
         self.forget(now);
@@ -73,7 +74,7 @@ impl Site {
             self.by_epoch.entry(now.epoch()).or_default().push(mail);
             known
         });
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(recipients.max(1));
         let copies = Copies::of(*count);
         if stated.is_some_and(|stated| stated >= copies) {
             return None;
@@ -187,7 +188,7 @@ mod tests {
             let now = Time(START.0 + after_secs);
             let probe = Self::probe(value, now);
             let matches = self.catalog.matches(&probe);
-            let witness = self.site.sight(&matches, &probe, Facts::default(), now)?;
+            let witness = self.site.sight(&matches, &probe, Facts::default(), 1, now)?;
             let Kind::Sighting { copies, .. } = witness.statement.kind else { return None };
             let mail = witness.statement.mail;
             self.catalog.insert(witness);

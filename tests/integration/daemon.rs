@@ -44,7 +44,7 @@ fn the_socket_of_a_dead_agent_is_replaced_and_a_living_one_respected() {
         &place.socket().display().to_string(),
     ]);
     assert_eq!(second.code, 2);
-    assert!(second.stderr.contains("another agent is listening"), "{}", second.stderr);
+    assert!(second.stderr.contains("another process is listening"), "{}", second.stderr);
     assert_eq!(place.run(&["status"]).code, 0, "the first is unharmed");
     drop(agent);
     fs::remove_file(place.socket()).unwrap();

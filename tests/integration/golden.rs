@@ -84,7 +84,7 @@ fn what_matches_the_spam_and_what_does_not() {
     let site = novacula_catalog::SiteId([1; 32]);
     let mut sender = novacula_catalog::Site::new(site, novacula_catalog::Network::HOME, 0);
     let stated = Probe::new(spam.digests(), spam.nilsimsa(), now);
-    let witness = sender.sight(&[], &stated, Default::default(), now).unwrap();
+    let witness = sender.sight(&[], &stated, Default::default(), 1, now).unwrap();
     let witness = std::sync::Arc::new(witness);
     for name in mails.keys() {
         let found = novacula_catalog::compare(&probe(name).0, &witness).map(|found| found.engine);

@@ -41,7 +41,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["agent/src/metrics.rs"]),
     ("clap", &["agent/src/cli/", "tests/bench/"]),
     ("indicatif", &["agent/src/cli/"]),
-    ("uzers", &["agent/src/server/"]),
+    ("uzers", &["agent/src/server/", "agent/client/src/socket.rs"]),
 ];
 
 #[test]

@@ -1,6 +1,8 @@
 //! The types of the local API, as JSON. They are a promise to plugins: fields are added, never
 //! changed or removed, within `/v1`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,6 +19,16 @@ pub mod header {
     pub const RECEIVED: &str = "novacula-received";
     /// `trap`: the opinion comes from an address that no wanted mail knows.
     pub const SOURCE: &str = "novacula-source";
+    /// Address of the SMTP client that the mail came from.
+    pub const CLIENT: &str = "novacula-client";
+    /// The envelope's sender, without brackets; empty for a bounce.
+    pub const SENDER: &str = "novacula-sender";
+    /// How many recipients the envelope names.
+    pub const RECIPIENTS: &str = "novacula-recipients";
+    /// The host that received the mail, for the log.
+    pub const LOCATION: &str = "novacula-location";
+    /// `ham`, `grey` or `spam`: what another content filter of this site thought.
+    pub const FILTER: &str = "novacula-filter";
     /// `all`: an administrator takes back everybody's opinion.
     pub const SCOPE: &str = "novacula-scope";
 }
@@ -70,6 +82,39 @@ pub enum Authentication {
     Fail,
 }
 
+/// What another content filter of this site thought of a mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leaning {
+    /// Well below its threshold.
+    Ham,
+    /// From half of it on.
+    Grey,
+    /// At it or above.
+    Spam,
+}
+
+impl Leaning {
+    /// The word in the request header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ham => "ham",
+            Self::Grey => "grey",
+            Self::Spam => "spam",
+        }
+    }
+}
+
+/// What the agent would do beside the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Advice {
+    /// Let it wait: the same mail turns up at more and more places, nobody has said anything of
+    /// it yet, and its sender is a stranger here.
+    Delay,
+}
+
 /// The answer to a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
@@ -89,6 +134,64 @@ pub struct Check {
     pub last_seen: Option<String>,
     /// Why, in words.
     pub evidence: Vec<String>,
+    /// The mail's name in the agent's log: its first digest, 16 hexadecimal digits.
+    #[serde(default)]
+    pub id: String,
+    /// The window that spread counts in, in seconds.
+    #[serde(default)]
+    pub window_secs: u64,
+    /// What else to do, if anything.
+    #[serde(default)]
+    pub advice: Option<Advice>,
+}
+
+/// Mail of this site's own people: to whom they write.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sent {
+    /// The envelope's recipients, without brackets.
+    pub recipients: Vec<String>,
+    /// The mail's Message-ID; answers to it are wanted.
+    pub message_id: Option<String>,
+}
+
+/// Where a milter listens, and when an MTA last connected there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MilterListener {
+    /// The address as configured.
+    pub address: String,
+    /// Connections that were negotiated since the milter's start.
+    pub connections: u64,
+    /// When the last one was, in seconds since 1970.
+    pub last_secs: Option<u64>,
+}
+
+/// How a milter is; counts since its start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MilterState {
+    /// The milter's host.
+    pub name: String,
+    /// Release.
+    pub version: String,
+    /// When it started, in seconds since 1970.
+    pub started_secs: u64,
+    /// Where it listens.
+    pub listeners: Vec<MilterListener>,
+    /// Mails by verdict, `own`, or why they were not checked (`agent-absent` and the like).
+    pub mails: BTreeMap<String, u64>,
+    /// Mails by what was done.
+    pub actions: BTreeMap<String, u64>,
+    /// Other things that happened, such as `mails-cut` or `connections-broken`.
+    pub events: BTreeMap<String, u64>,
+}
+
+/// What a milter last told the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MilterWord {
+    /// How it was.
+    pub state: MilterState,
+    /// How long ago, in seconds.
+    pub secs_ago: u64,
 }
 
 /// What became of an opinion.
@@ -190,6 +293,9 @@ pub struct Status {
     pub store_failing: Option<String>,
     /// Sightings that never reached the disk.
     pub sightings_lost: u64,
+    /// What milters told since the agent's start.
+    #[serde(default)]
+    pub milters: Vec<MilterWord>,
 }
 
 /// The allowed senders.

@@ -1,6 +1,7 @@
 //! A client for the agent's Unix socket: HTTP/1.1 with one kept connection.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,13 +9,16 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AllowList, Authentication, Check, ErrorReply, Explanation, OpinionReply, Status, header,
+    AllowList, Authentication, Check, ErrorReply, Explanation, Leaning, MilterState, OpinionReply,
+    Sent, Status, header,
 };
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
@@ -35,6 +39,41 @@ pub struct Envelope {
     pub trap: bool,
     /// An administrator withdraws everybody's opinion.
     pub all: bool,
+    /// Address of the SMTP client.
+    pub client: Option<IpAddr>,
+    /// The envelope's sender; empty for a bounce.
+    pub sender: Option<String>,
+    /// How many recipients the envelope names; 0: not known.
+    pub recipients: u32,
+    /// The host that received it.
+    pub location: Option<String>,
+    /// What another filter thought.
+    pub filter: Option<Leaning>,
+}
+
+impl Envelope {
+    /// The request headers that say it.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let known = |authentication| match authentication {
+            Authentication::Pass => "pass",
+            Authentication::Fail => "fail",
+        };
+        [
+            (header::DELIVERY, self.delivery.then(|| "now".into())),
+            (header::REPORTER, self.reporter.clone()),
+            (header::AUTHENTICATION, self.authentication.map(|known_as| known(known_as).into())),
+            (header::RECEIVED, self.received_secs.map(|secs| secs.to_string())),
+            (header::SOURCE, self.trap.then(|| "trap".into())),
+            (header::SCOPE, self.all.then(|| "all".into())),
+            (header::CLIENT, self.client.map(|client| client.to_string())),
+            (header::SENDER, self.sender.clone()),
+            (header::RECIPIENTS, (self.recipients > 0).then(|| self.recipients.to_string())),
+            (header::LOCATION, self.location.clone()),
+            (header::FILTER, self.filter.map(|filter| filter.name().into())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 /// Why there is no answer.
@@ -114,6 +153,29 @@ impl Client {
         self.call(Method::GET, "/v1/status", Bytes::new(), &Envelope::default()).await
     }
 
+    /// Tells to whom this site's people write.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn sent(&mut self, sent: &Sent) -> Result<(), ClientError> {
+        self.put("/v1/sent", sent).await
+    }
+
+    /// Tells how a milter is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn milter(&mut self, state: &MilterState) -> Result<(), ClientError> {
+        self.put("/v1/milter", state).await
+    }
+
+    async fn put(&mut self, path: &str, value: &impl Serialize) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(value).map_err(|error| self.broken(&error))?;
+        let envelope = Envelope::default();
+        let _: serde::de::IgnoredAny = self.call(Method::PUT, path, body.into(), &envelope).await?;
+        Ok(())
+    }
+
     /// Lists the allowed senders; with a pattern allows it, or with `remove` no longer.
     ///
     /// # Errors
@@ -167,27 +229,15 @@ impl Client {
         envelope: &Envelope,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let mut set = |name: &str, value: Option<&str>| {
-            if let (Some(value), Some(headers)) = (value, request.headers_mut()) {
-                let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
-                if let (Ok(name), Ok(value)) = (name, value.parse()) {
+        if let Some(headers) = request.headers_mut() {
+            // What no header can carry, such as a line end in an address, is left out.
+            for (name, value) in envelope.fields() {
+                if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                     headers.insert(name, value);
                 }
             }
-        };
-        set(header::DELIVERY, envelope.delivery.then_some("now"));
-        set(header::REPORTER, envelope.reporter.as_deref());
-        set(
-            header::AUTHENTICATION,
-            envelope.authentication.map(|known| match known {
-                Authentication::Pass => "pass",
-                Authentication::Fail => "fail",
-            }),
-        );
-        set(header::RECEIVED, envelope.received_secs.map(|secs| secs.to_string()).as_deref());
-        set(header::SOURCE, envelope.trap.then_some("trap"));
-        set(header::SCOPE, envelope.all.then_some("all"));
-        set("content-type", Some("message/rfc822"));
+            headers.insert("content-type", HeaderValue::from_static("message/rfc822"));
+        }
         let request = request.body(Full::new(body)).map_err(|error| self.broken(&error))?;
         let (mut connection, response) = self.send(request).await?;
         let status = response.status();

@@ -19,11 +19,19 @@ impl Agent {
         let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
         // What a delivery now would state, tried on a copy of the counters.
         let stated = sends(&read)
-            .then(|| state.site.clone().sight(&matches, &read.probe, read.facts, now))
+            .then(|| {
+                state.site.clone().sight(&matches, &read.probe, read.facts, caller.recipients, now)
+            })
             .flatten();
         let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Explanation {
-            check: verdict::answer(&read.circumstances, &judgement, &matches),
+            check: verdict::answer(
+                &read.circumstances,
+                &judgement,
+                &matches,
+                settings.rates.window_secs,
+                now,
+            ),
             links: read.canonical.links.iter().map(link_text).collect(),
             fingerprint: digests(&read.canonical, &read.fingerprint),
             would_send: stated

@@ -69,14 +69,14 @@ impl Agent {
                 let stored = self.disk.save_now(change.saves.clone()).await;
                 self.note_store();
                 if let Err(error) = stored {
-                    maillog::opinion_lost(&read.name, deed.name(), &error);
+                    maillog::opinion_lost(&read.circumstances.id, deed.name(), &error);
                     return Err(AgentError::Write(error));
                 }
                 self.metrics.opinions.inc();
                 self.apply(change)
             }
         };
-        maillog::opined(&read.name, deed.name(), &caller.reporter.name, &reply);
+        maillog::opined(&read.circumstances.id, deed.name(), &caller.reporter.name, &reply);
         Ok(reply)
     }
 

@@ -3,9 +3,10 @@
 use anyhow::Context;
 use novacula_agent::{Agent, Config, LogFormat, server};
 use novacula_catalog::Time;
+use novacula_client::socket::{Access, bind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -23,7 +24,11 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         .context("start the runtime")?;
     runtime.block_on(async {
         let agent = Agent::open(&config, Time::now())?;
-        let listener = server::bind(&config.socket, &config.socket_group).await?;
+        let access = Access { mode: 0o660, owner: "", group: &config.socket_group };
+        let (listener, refused) = bind(&config.socket, &access)?;
+        if let Some(reason) = refused {
+            warn!(reason, "the socket keeps its group: others than this user may not use it");
+        }
         let site = agent.status().site;
         let (reload, reloads) = mpsc::channel(1);
         let hangup = signal(SignalKind::hangup()).context("start the signal handlers")?;

@@ -199,10 +199,16 @@ impl World<'_> {
         let trust = self.trust.seen_from(site.id());
         let judgement = judge(&matches, &trust, self.setting.rates, now, Some(site.network()));
         let no_evidence = (!known.evidence).then(|| "too little text to judge".to_owned());
-        let circumstances = Circumstances { allowed: None, no_evidence };
+        let circumstances = Circumstances { no_evidence, ..Circumstances::default() };
         let verdict = decide(&circumstances, &judgement);
         if self.keep_answers {
-            self.run.answers.push(answer(&circumstances, &judgement, &matches));
+            self.run.answers.push(answer(
+                &circumstances,
+                &judgement,
+                &matches,
+                self.setting.rates.window_secs,
+                now,
+            ));
         }
         let odds_nats = match judgement.home {
             Some(Opinion::Report | Opinion::TrapReport) => f64::INFINITY,
@@ -214,7 +220,7 @@ impl World<'_> {
             .map(|window| others(&matches, site.id(), now, window).len() >= FOUND_SITES);
         self.run.outcomes.push(Outcome { verdict, odds_nats, found });
         if known.evidence
-            && let Some(witness) = site.sight(&matches, &probe, Facts::default(), now)
+            && let Some(witness) = site.sight(&matches, &probe, Facts::default(), 1, now)
         {
             self.run.bytes += witness.statement.to_bytes().len() as u64 + SIGNATURE_LEN;
             self.catalog.insert(witness);

@@ -2,7 +2,7 @@
 //! kernel names him; a name in `Novacula-Reporter` is believed from configured users only.
 
 use axum::http::{HeaderMap, StatusCode};
-use novacula_catalog::{Reporter, Time};
+use novacula_catalog::{Filter, Reporter, Time};
 use novacula_client::{Authentication, header};
 
 use super::{Peer, People, Refusal};
@@ -30,6 +30,12 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
         reporter: Reporter { name: peer_name.clone(), administrator },
         trap: false,
         all: false,
+        believed: administrator || listed(&people.believed),
+        client: None,
+        bounce: false,
+        recipients: 1,
+        location: String::new(),
+        filter: Filter::Unknown,
     };
     let fields = headers.iter().filter(|(name, _)| name.as_str().starts_with("novacula-"));
     for (name, value) in fields {
@@ -37,11 +43,8 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
         let value = value.to_str().unwrap_or_default();
         // Who speaks for others or for a trap must be known to tell the truth.
         let needs_belief = name == header::REPORTER || name == header::SOURCE;
-        if needs_belief && !administrator && !listed(&people.believed) {
-            let text = format!(
-                "{name}: user {peer_name} may not speak for others; name it in believed_users"
-            );
-            return Err(Refusal(StatusCode::FORBIDDEN, text));
+        if needs_belief {
+            believed(&caller, name)?;
         }
         if name != header::REPORTER {
             set(&mut caller, name, value)?;
@@ -55,6 +58,16 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
     Ok(caller)
 }
 
+/// Only who is believed may do this.
+pub(super) fn believed(caller: &Caller, what: &str) -> Result<(), Refusal> {
+    if caller.believed {
+        return Ok(());
+    }
+    let user = &caller.reporter.name;
+    let text = format!("{what}: user {user} may not speak for others; name it in believed_users");
+    Err(Refusal(StatusCode::FORBIDDEN, text))
+}
+
 fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
     match (name, value) {
         (header::DELIVERY, "now") => caller.delivery = true,
@@ -64,6 +77,20 @@ fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
         (header::AUTHENTICATION, _) => return Err(must_be(name, "pass or fail", value)),
         (header::SOURCE, "trap") => caller.trap = true,
         (header::SOURCE, _) => return Err(must_be(name, "trap", value)),
+        (header::CLIENT, _) => {
+            let client = value.parse().map_err(|_| must_be(name, "an IP address", value))?;
+            caller.client = Some(client);
+        }
+        (header::RECIPIENTS, _) => {
+            let count = value.parse().map_err(|_| must_be(name, "a whole number", value))?;
+            caller.recipients = count;
+        }
+        (header::LOCATION, _) => caller.location = value.chars().take(NAME_LEN_MAX).collect(),
+        (header::SENDER, _) => caller.bounce = value.is_empty(),
+        (header::FILTER, "ham") => caller.filter = Filter::Ham,
+        (header::FILTER, "grey") => caller.filter = Filter::Grey,
+        (header::FILTER, "spam") => caller.filter = Filter::Spam,
+        (header::FILTER, _) => return Err(must_be(name, "ham, grey or spam", value)),
         (header::SCOPE, "all") => caller.all = true,
         (header::SCOPE, _) => return Err(must_be(name, "all", value)),
         (header::RECEIVED, _) => {
@@ -79,6 +106,11 @@ fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
                 header::RECEIVED,
                 header::SOURCE,
                 header::SCOPE,
+                header::CLIENT,
+                header::SENDER,
+                header::RECIPIENTS,
+                header::LOCATION,
+                header::FILTER,
             ];
             let text = format!("unknown field {name}; known are {}", known.join(", "));
             return Err(Refusal(StatusCode::BAD_REQUEST, text));

@@ -21,6 +21,7 @@ use crate::entry::{Network, Witness};
 use crate::identity::SiteId;
 use crate::site::SEQ_BLOCK;
 use crate::statement::{MailId, Statement};
+use crate::trace::Trace;
 
 /// Name of the database in the data directory.
 const FILE_NAME: &str = "catalog.db";
@@ -34,7 +35,8 @@ const QUEUE_MAX: usize = 4096;
 const NUMBERS_A_SECOND: u64 = 1024;
 
 /// One step per release that changed the schema; never edited, only added to.
-const STEPS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
+const STEPS: &[M<'_>] =
+    &[M::up(include_str!("001-schema.sql")), M::up(include_str!("002-correspondents.sql"))];
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,8 @@ pub enum Save {
     Allow(String, Time),
     /// A sender no longer allowed.
     Disallow(String),
+    /// A correspondent met.
+    Trace(Trace),
     /// Numbers below this one may be given to statements.
     Reserve(u64),
     /// What is too old at this time may go.
@@ -118,6 +122,8 @@ pub struct Loaded {
     pub acts: Acts,
     /// Allowed senders.
     pub allowed: Vec<String>,
+    /// Correspondents.
+    pub traces: Vec<Trace>,
     /// First number that no statement of this site has; a block from here is reserved.
     pub next_seq: u64,
     /// Where a damaged database was put.
@@ -312,6 +318,13 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
     }
     let mut select = connection.prepare("SELECT pattern FROM allow ORDER BY pattern")?;
     loaded.allowed = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut select = connection.prepare("SELECT hash, kind, first_day, last_day FROM trace")?;
+    let trace = |row: &rusqlite::Row<'_>| {
+        let hash = row.get::<_, i64>(0)?.cast_unsigned();
+        let (kind, first_day, last_day) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Trace { hash, kind, first_day, last_day })
+    };
+    loaded.traces = select.query_map([], trace)?.collect::<Result<_, _>>()?;
     let reserved: i64 =
         connection.query_row("SELECT seq_reserved FROM instance", [], |row| row.get(0))?;
     loaded.next_seq = reserved.cast_unsigned();

@@ -205,6 +205,10 @@ fn apply_one(connection: &Connection, save: &Save) -> Result<(), rusqlite::Error
             run("INSERT OR IGNORE INTO allow VALUES (?1, ?2)", params![pattern, at.0.cast_signed()])
         }
         Save::Disallow(pattern) => run("DELETE FROM allow WHERE pattern = ?1", params![pattern]),
+        Save::Trace(trace) => run(
+            "INSERT OR REPLACE INTO trace VALUES (?1, ?2, ?3, ?4)",
+            params![trace.hash.cast_signed(), trace.kind, trace.first_day, trace.last_day],
+        ),
         Save::Reserve(upto) => run(
             "UPDATE instance SET seq_reserved = MAX(seq_reserved, ?1)",
             params![upto.cast_signed()],
@@ -223,5 +227,11 @@ pub(super) fn expire(connection: &Connection, now: Time) -> Result<(), rusqlite:
     )?;
     let acts_from = oldest_own.start().0.cast_signed();
     connection.execute("DELETE FROM act WHERE acted < ?1", [acts_from])?;
+    // As Trace::days_kept.
+    connection.execute(
+        "DELETE FROM trace WHERE last_day + CASE kind WHEN 1 THEN 400 WHEN 2 THEN 30
+         ELSE CASE WHEN first_day = last_day THEN 14 ELSE 90 END END < ?1",
+        [now.0.cast_signed() / 86_400],
+    )?;
     Ok(())
 }
