@@ -10,7 +10,8 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<(String, String)> {
     let mut out = Vec::new();
-    let mut folders = ["catalog", "agent", "tests"].map(|name| root().join(name)).to_vec();
+    let mut folders =
+        ["catalog", "agent", "milter", "tests"].map(|name| root().join(name)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -39,9 +40,12 @@ const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["agent/src/server"]),
     ("hyper", &["agent/src/server", "agent/client/src/client.rs"]),
     ("prometheus_client", &["agent/src/metrics.rs"]),
-    ("clap", &["agent/src/cli/", "tests/bench/"]),
+    ("clap", &["agent/src/cli/", "milter/src/cli.rs", "tests/bench/"]),
     ("indicatif", &["agent/src/cli/"]),
-    ("uzers", &["agent/src/server/", "agent/client/src/socket.rs"]),
+    ("uzers", &["agent/src/server/", "agent/client/src/socket.rs", "milter/src/cli.rs"]),
+    ("listenfd", &["milter/src/listen.rs"]),
+    ("novacula_catalog", &["agent/src/", "tests/"]),
+    ("novacula_agent", &["agent/src/", "tests/"]),
 ];
 
 #[test]
@@ -82,6 +86,22 @@ fn engines_know_of_the_catalog_only_what_a_digest_is() {
                 assert!(known.contains(&used), "{name} uses {used} of the catalog");
             }
         }
+    }
+}
+
+#[test]
+fn the_milter_knows_neither_peers_nor_sql() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = std::process::Command::new(cargo)
+        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"])
+        .args(["-p", "novacula-milter"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("novacula-client"), "{tree}");
+    for far in ["novacula-catalog", "novacula-agent", "rusqlite", "libp2p", "libsqlite3-sys"] {
+        assert!(!tree.contains(far), "the milter depends on {far}");
     }
 }
 
