@@ -98,31 +98,39 @@ fn domain_of(address: &str) -> &str {
     address.rsplit('@').next().unwrap_or(address)
 }
 
-/// What a configured verifier says of the sender: the topmost Authentication-Results field of a
-/// trusted authserv-id. DMARC decides where it spoke, else any of DKIM and SPF that passed.
+/// What a configured verifier says of the sender: the topmost Authentication-Results field (RFC
+/// 8601) of a trusted authserv-id. DMARC decides where it spoke, else a DKIM signature or an SPF
+/// result that passed *for the domain of From*: anybody may sign with a domain of his own.
 #[must_use]
 pub fn authentication_of(message: &Message, authserv_ids: &[String]) -> Option<Authentication> {
     let trusted = message.authentication_results.iter().find(|field| {
         let id = field.split([';', ' ']).next().unwrap_or_default();
         authserv_ids.iter().any(|trusted| trusted.eq_ignore_ascii_case(id))
     })?;
-    let says = |method: &str, result: &str| {
-        trusted.split(';').skip(1).any(|part| {
-            let part = part.trim_start();
-            part.get(..method.len()).is_some_and(|name| name.eq_ignore_ascii_case(method))
-                && part[method.len()..]
-                    .trim_start_matches([' ', '='])
-                    .to_lowercase()
-                    .starts_with(result)
-        })
-    };
-    if says("dmarc", "pass") {
-        return Some(Authentication::Pass);
+    let results = trusted.to_lowercase();
+    let mut passed = false;
+    for result in results.split(';').skip(1) {
+        let mut words = result.split_whitespace().flat_map(|word| word.split_once('='));
+        match words.next() {
+            Some(("dmarc", "pass")) => return Some(Authentication::Pass),
+            Some(("dmarc", "fail")) => return Some(Authentication::Fail),
+            Some(("dkim" | "spf", "pass")) => {
+                let from = domain_of(&message.from.address);
+                passed |= words.any(|(property, value)| {
+                    matches!(property, "header.d" | "header.i" | "smtp.mailfrom")
+                        && aligned(domain_of(value.trim_matches(['"', '<', '>'])), from)
+                });
+            }
+            _ => {}
+        }
     }
-    if says("dmarc", "fail") {
-        return Some(Authentication::Fail);
-    }
-    (says("dkim", "pass") || says("spf", "pass")).then_some(Authentication::Pass)
+    passed.then_some(Authentication::Pass)
+}
+
+/// Both lie in one registrable domain: the relaxed alignment of DMARC (RFC 7489, 3.1).
+fn aligned(one: &str, two: &str) -> bool {
+    let registrable = psl::domain_str(one);
+    registrable.is_some() && registrable == psl::domain_str(two)
 }
 
 #[cfg(test)]
@@ -161,7 +169,7 @@ mod tests {
 
     #[track_caller]
     fn results(field: &str, expected: Option<Authentication>) {
-        let raw = format!("Authentication-Results: {field}\n\nx");
+        let raw = format!("From: ann@news.a.example\nAuthentication-Results: {field}\n\nx");
         let trusted = ["mx.example.org".to_owned()];
         assert_eq!(
             authentication_of(&Message::parse(raw.as_bytes()), &trusted),
@@ -172,9 +180,16 @@ mod tests {
 
     #[test]
     fn only_a_trusted_verifier_is_believed() {
-        results("mx.example.org; dmarc=pass header.from=a.example", Some(Authentication::Pass));
+        let pass = Some(Authentication::Pass);
+        results("mx.example.org; dmarc=pass header.from=a.example", pass);
         results("mx.example.org; dkim=pass; dmarc=fail (p=reject)", Some(Authentication::Fail));
-        results("mx.example.org;\n\tspf=pass smtp.mailfrom=a.example", Some(Authentication::Pass));
+        results("mx.example.org;\n\tspf=pass smtp.mailfrom=x@a.example", pass);
+        results("mx.example.org 1; spf=none; DKIM=PASS (2048 bit) header.i=@A.example", pass);
+        results("mx.example.org; dkim=pass header.d=a.example header.s=k", pass);
+        results("mx.example.org; dkim=pass header.d=spammer.example", None);
+        results("mx.example.org; dkim=fail header.d=a.example", None);
+        results("mx.example.org; dkim=pass header.d=example", None);
+        results("mx.example.org; dkim=pass", None);
         results("mx.example.org; spf=softfail", None);
         results("mx.spammer.example; dmarc=pass", None);
         results("mx.example.org; none", None);

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
 use novacula_client::socket::{Access, SocketError, bind as bind_socket};
@@ -53,8 +53,8 @@ enum Socket {
 pub struct Bound {
     socket: Socket,
     name: String,
-    /// Removed at the end, where the socket is ours.
-    path: Option<PathBuf>,
+    /// A Unix socket that we made: removed at the end, and made anew when it is gone.
+    own: Option<(PathBuf, Listener)>,
 }
 
 impl Bound {
@@ -81,9 +81,23 @@ impl Bound {
     }
 }
 
+impl Bound {
+    /// Makes the Unix socket anew when somebody has removed it; Some when he has.
+    pub fn renew(&mut self) -> Option<Result<(), ListenError>> {
+        let (path, listener) = self.own.as_ref()?;
+        let gone = std::fs::symlink_metadata(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        gone.then(|| {
+            let new = bind_unix(path, listener)?;
+            self.socket = new;
+            Ok(())
+        })
+    }
+}
+
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        if let Some((path, _)) = &self.own {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -119,29 +133,34 @@ fn take_over(handed_over: &mut ListenFd, index: usize, listener: &Listener) -> O
             Socket::Tcp(TcpListener::from_std(socket).ok()?)
         }
     };
-    Some(Bound { socket, name: listener.address.to_string(), path: None })
+    Some(Bound { socket, name: listener.address.to_string(), own: None })
 }
 
 async fn bind_one(listener: &Listener) -> Result<Bound, ListenError> {
     match &listener.address {
         Address::Unix(path) => {
-            // The mode was checked with the configuration.
-            let mode = listener.mode().unwrap_or(0o660);
-            let access = Access { mode, owner: &listener.owner, group: &listener.group };
-            let (socket, refused) = bind_socket(path, &access)?;
-            if let Some(reason) = refused {
-                let socket = path.display();
-                tracing::warn!(%socket, reason, "the socket keeps its owner and group");
-            }
-            let name = listener.address.to_string();
-            Ok(Bound { socket: Socket::Unix(socket), name, path: Some(path.clone()) })
+            let socket = bind_unix(path, listener)?;
+            let own = Some((path.clone(), listener.clone()));
+            Ok(Bound { socket, name: listener.address.to_string(), own })
         }
         Address::Inet(address) => {
             let failed =
                 |source| ListenError::Port { address: listener.address.to_string(), source };
             let socket = TcpListener::bind(address).await.map_err(failed)?;
             let address = Address::Inet(socket.local_addr().map_err(failed)?);
-            Ok(Bound { socket: Socket::Tcp(socket), name: address.to_string(), path: None })
+            Ok(Bound { socket: Socket::Tcp(socket), name: address.to_string(), own: None })
         }
     }
+}
+
+fn bind_unix(path: &Path, listener: &Listener) -> Result<Socket, ListenError> {
+    // The mode was checked with the configuration.
+    let mode = listener.mode().unwrap_or(0o660);
+    let access = Access { mode, owner: &listener.owner, group: &listener.group };
+    let (socket, refused) = bind_socket(path, &access)?;
+    if let Some(reason) = refused {
+        let socket = path.display();
+        tracing::warn!(%socket, reason, "the socket keeps its owner and group");
+    }
+    Ok(Socket::Unix(socket))
 }

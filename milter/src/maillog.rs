@@ -7,6 +7,7 @@ use std::path::Path;
 use tracing::{error, info, warn};
 
 use crate::envelope::Transaction;
+use crate::listen::ListenError;
 use crate::policy::{Answer, Decision};
 
 /// What became of a mail.
@@ -63,6 +64,14 @@ pub(crate) fn own_not_told(queue_id: &str, reason: &str) {
 /// An MTA broke the protocol, or its connection broke.
 pub(crate) fn broken(listener: &str, reason: &dyn std::fmt::Display) {
     warn!(listener, reason = %reason.to_string().escape_debug(), "connection closed");
+}
+
+/// Somebody removed a socket; it was made anew, or could not be.
+pub(crate) fn socket_gone(listener: &str, failure: Option<ListenError>) {
+    match failure {
+        None => warn!(listener, "the socket was gone: made anew"),
+        Some(reason) => error!(listener, %reason, "the socket is gone: mail passes unchecked"),
+    }
 }
 
 /// Connections are refused, because there are too many, or no longer.

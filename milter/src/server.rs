@@ -41,6 +41,9 @@ const PROGRESS_TIME: Duration = Duration::from_secs(5);
 /// How long connections may finish their mail when the milter stops.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How soon it is seen that somebody removed a socket.
+const RENEW_TIME: Duration = Duration::from_secs(2);
+
 /// How often the agent is told how the milter is.
 const TELL_TIME: Duration = Duration::from_secs(5);
 
@@ -160,15 +163,24 @@ async fn tell(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(listener: Bound, index: usize, shared: Arc<Shared>) {
+async fn accept(mut listener: Bound, index: usize, shared: Arc<Shared>) {
     let name = listener.name().to_owned();
     let mut crowded = false;
     loop {
-        let Ok(stream) = listener.accept().await else {
-            // Out of file descriptors, say: give others time to close theirs.
-            shared.counts.event("accept-failed");
-            sleep(Duration::from_millis(50)).await;
-            continue;
+        let accepted = timeout(RENEW_TIME, listener.accept()).await;
+        if let Some(renewed) = listener.renew() {
+            shared.counts.event("socket-gone");
+            maillog::socket_gone(&name, renewed.err());
+        }
+        let stream = match accepted {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) => {
+                // Out of file descriptors, say: give others time to close theirs.
+                shared.counts.event("accept-failed");
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+            Err(_) => continue,
         };
         let refused = shared.sessions.load(Ordering::Relaxed) >= shared.sessions_max;
         if refused != crowded {

@@ -42,7 +42,15 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["agent/src/metrics.rs"]),
     ("clap", &["agent/src/cli/", "milter/src/cli.rs", "tests/bench/"]),
     ("indicatif", &["agent/src/cli/"]),
-    ("uzers", &["agent/src/server/", "agent/client/src/socket.rs", "milter/src/cli.rs"]),
+    (
+        "uzers",
+        &[
+            "agent/src/server/",
+            "agent/src/cli/doctor.rs",
+            "agent/client/src/socket.rs",
+            "milter/src/cli.rs",
+        ],
+    ),
     ("listenfd", &["milter/src/listen.rs"]),
     ("novacula_catalog", &["agent/src/", "tests/"]),
     ("novacula_agent", &["agent/src/", "tests/"]),

@@ -1,5 +1,5 @@
-//! A real agent: the built binary on a data directory and a socket of its own, stopped and
-//! cleaned up when it goes out of scope.
+//! A real agent and a real milter: the built binaries on a data directory and sockets of their
+//! own, stopped and cleaned up when they go out of scope.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, kill_process};
 
 pub use rustix::process::Signal;
 
-/// Longest wait for an agent to be ready; it takes some tens of milliseconds.
+/// Longest wait for a daemon to be ready; it takes some tens of milliseconds.
 const READY_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The `novacula` binary that was built with these tests.
@@ -21,9 +21,18 @@ const READY_TIME_MAX: Duration = Duration::from_secs(20);
 /// When it is not where cargo puts it.
 #[must_use]
 pub fn novacula() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let path = test.ancestors().nth(2).map(|dir| dir.join("novacula"));
-    path.filter(|path| path.exists()).expect("build the workspace first: cargo build --workspace")
+    built("novacula")
+}
+
+/// A binary that was built with these tests, or beside this program.
+///
+/// # Panics
+/// When it is not where cargo puts it.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a program has a path");
+    let mut folders = test.ancestors().skip(1).take(2).map(|dir| dir.join(name));
+    folders.find(|path| path.exists()).expect("build the workspace first: cargo build --workspace")
 }
 
 /// An agent's place, running or not.
@@ -109,7 +118,7 @@ impl Place {
     /// # Panics
     /// When it does not come up.
     #[must_use]
-    pub fn serve(&self) -> Agent<'_> {
+    pub fn serve(&self) -> Daemon<'_> {
         self.serve_with(&[])
     }
 
@@ -118,24 +127,40 @@ impl Place {
     /// # Panics
     /// When it does not come up.
     #[must_use]
-    pub fn serve_with(&self, args: &[&str]) -> Agent<'_> {
-        let log = fs::File::options().create(true).append(true).open(self.path().join("log"));
-        let child = self
-            .command(&[&["serve"], args].concat())
+    pub fn serve_with(&self, args: &[&str]) -> Daemon<'_> {
+        self.start(self.command(&[&["serve"], args].concat()), self.socket(), "log")
+    }
+
+    /// Starts a milter that asks the agent here, with this configuration; `socket` is where it
+    /// listens by it.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn milter(&self, socket: &Path, config: &str) -> Daemon<'_> {
+        let config = self.file("milter.toml", config.as_bytes());
+        let mut command = Command::new(built("novacula-milter"));
+        command.args(["serve", "--config", &config]).env("NOVACULA_SOCKET", self.socket());
+        self.start(command, socket.to_owned(), "milter.log")
+    }
+
+    fn start(&self, mut command: Command, socket: PathBuf, log: &'static str) -> Daemon<'_> {
+        let file = fs::File::options().create(true).append(true).open(self.path().join(log));
+        let child = command
             .stdin(Stdio::null())
-            .stderr(log.expect("a log file"))
+            .stderr(file.expect("a log file"))
             .spawn()
-            .expect("novacula starts");
-        let mut agent = Agent { place: self, child };
+            .expect("the daemon starts");
+        let mut daemon = Daemon { place: self, child, socket, log };
         let started = Instant::now();
-        while UnixStream::connect(self.socket()).is_err() {
-            if let Ok(Some(status)) = agent.child.try_wait() {
-                panic!("the agent ended at start: {status}\n{}", self.log());
+        while UnixStream::connect(&daemon.socket).is_err() {
+            if let Ok(Some(status)) = daemon.child.try_wait() {
+                panic!("the daemon ended at start: {status}\n{}", daemon.log());
             }
-            assert!(started.elapsed() < READY_TIME_MAX, "no agent after {READY_TIME_MAX:?}");
+            assert!(started.elapsed() < READY_TIME_MAX, "no daemon after {READY_TIME_MAX:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
-        agent
+        daemon
     }
 
     /// What the agents here have logged.
@@ -167,14 +192,22 @@ impl Place {
     }
 }
 
-/// A running agent.
+/// A running agent or milter.
 #[derive(Debug)]
-pub struct Agent<'a> {
+pub struct Daemon<'a> {
     place: &'a Place,
     child: Child,
+    socket: PathBuf,
+    log: &'static str,
 }
 
-impl Agent<'_> {
+impl Daemon<'_> {
+    /// What it and its predecessors have logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.place.path().join(self.log)).unwrap_or_default()
+    }
+
     /// Kills it at once, as a crash would.
     ///
     /// # Panics
@@ -202,7 +235,7 @@ impl Agent<'_> {
         let started = Instant::now();
         self.signal(Signal::TERM);
         let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "{status}\n{}", self.place.log());
+        assert!(status.success(), "{status}\n{}", self.log());
         started.elapsed()
     }
 
@@ -212,7 +245,7 @@ impl Agent<'_> {
     /// When nothing answers.
     #[must_use]
     pub fn raw(&self, request: &[u8]) -> String {
-        let mut stream = UnixStream::connect(self.place.socket()).expect("the agent listens");
+        let mut stream = UnixStream::connect(&self.socket).expect("it listens");
         stream.set_read_timeout(Some(READY_TIME_MAX)).expect("a timeout");
         // It may refuse before it has read all.
         let _ = stream.write_all(request);
@@ -235,7 +268,7 @@ impl Agent<'_> {
     }
 }
 
-impl Drop for Agent<'_> {
+impl Drop for Daemon<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

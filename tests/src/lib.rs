@@ -6,6 +6,7 @@
 //! *held-out* half.
 
 pub mod harness;
+pub mod rig;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! The command line (DESIGN 3.4). One file for each family of commands; this one holds the
 //! arguments and the exit codes.
 
+mod doctor;
 mod input;
 mod local;
 mod mail;
@@ -30,7 +31,7 @@ const SYSTEM_CONFIG: &str = "/etc/novacula/novacula.toml";
 #[derive(Parser)]
 #[command(name = "novacula", version, arg_required_else_help = true)]
 #[command(
-    after_help = "check exits 0 for spam; 1 for bulk, allowed or unknown; 3 for contested or no-evidence; 2 for an error."
+    after_help = "check exits 0 for spam; 1 for bulk, allowed or unknown; 3 for contested or no-evidence; 2 for an error. doctor exits 1 if something is to be mended."
 )]
 struct Cli {
     #[command(flatten)]
@@ -103,6 +104,8 @@ enum Command {
     Replay(replay::Args),
     /// Show how the agent is.
     Status,
+    /// Test every leg and say what to mend.
+    Doctor,
     /// Show this site's public key.
     Identity,
     /// List, add or remove senders that always pass.
@@ -170,6 +173,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Explain { mails } => mail::explain(global, mails),
         Command::Replay(args) => replay::run(global, args),
         Command::Status => local::status(global),
+        Command::Doctor => doctor::run(global),
         Command::Identity => local::identity(global),
         Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
         Command::Completions { shell } => {

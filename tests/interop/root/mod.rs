@@ -1,0 +1,6 @@
+//! What only root can set up: MTAs in networks of their own.
+
+mod faults;
+mod postfix;
+mod sendmail;
+mod setup;
