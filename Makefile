@@ -7,17 +7,17 @@
 export CARGO_TERM_COLOR ?= auto
 CORPUS := $(wildcard ../shared/corpus/dev.tar.zst)
 
-.PHONY: demo test test-full tests lint man packages
+.PHONY: demo test test-full lint man packages test-packages
 
 demo: packages
 	cargo build --locked -p novacula-agent
 	contrib/demo target/debug/novacula
 
-test: packages
+test: test-packages
 	@echo "This is the reduced suite: fewer repetitions and seeds. All numbers as written: make test-full"
 	@CORPUS="$(CORPUS)" contrib/test
 
-test-full: packages
+test-full: test-packages
 	@CORPUS="$(CORPUS)" NOVACULA_FULL=1 contrib/test
 
 lint:
@@ -26,10 +26,15 @@ lint:
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: licences and advisories not checked"; fi
 
 man:
-	cargo build --locked -p novacula-agent
+	cargo build --locked -p novacula-agent -p novacula-milter
 	mkdir -p target/share/man/man1 target/share/completions
 	target/debug/novacula man target/share/man/man1
-	for shell in bash zsh fish; do target/debug/novacula completions $$shell > target/share/completions/novacula.$$shell; done
+	target/debug/novacula-milter man target/share/man/man1
+	for program in novacula novacula-milter; do for shell in bash zsh fish; do \
+	    target/debug/$$program completions $$shell > target/share/completions/$$program.$$shell; done; done
 
 packages:
 	@contrib/install-packages
+
+test-packages:
+	@contrib/install-packages test

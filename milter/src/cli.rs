@@ -38,7 +38,13 @@ enum Command {
         #[command(subcommand)]
         mta: Mta,
     },
-    /// Write the manual pages and completions into a folder.
+    /// Print the completions of a shell.
+    #[command(hide = true)]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
     #[command(hide = true)]
     Man {
         /// The folder.
@@ -82,6 +88,16 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Setup { mta: Mta::Postfix { apply, undo, config_dir, .. } } => {
             let change = if *undo { Change::Undo } else { Change::Add };
             postfix(&cli.read_config()?, change, *apply || *undo, config_dir.as_deref())
+        }
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(
+                *shell,
+                &mut command,
+                "novacula-milter",
+                &mut std::io::stdout(),
+            );
+            Ok(())
         }
         Command::Man { dir } => manual(dir),
     }
@@ -232,11 +248,7 @@ fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
 }
 
 fn manual(dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(Cli::command(), dir)?;
-    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish]
-    {
-        clap_complete::generate_to(shell, &mut Cli::command(), "novacula-milter", dir)?;
-    }
-    Ok(())
+    let failed = || format!("write to {}", dir.display());
+    std::fs::create_dir_all(dir).with_context(failed)?;
+    clap_mangen::generate_to(Cli::command(), dir).with_context(failed)
 }

@@ -7,3 +7,4 @@ mod abuse;
 mod root;
 mod site;
 mod standard;
+mod systemd;

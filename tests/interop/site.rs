@@ -68,10 +68,8 @@ impl Site {
     }
 
     pub(crate) fn postfix_with<'a>(&self, net: &'a Net, settings: &str) -> Postfix<'a> {
-        let milters = format!(
-            "smtpd_milters = {{ unix:novacula/milter.sock, connect_timeout=10s, command_timeout=10s, content_timeout=30s, default_action=accept }}\n\
-             non_smtpd_milters = $smtpd_milters\n{settings}"
-        );
+        // The lines that contrib/postfix ships.
+        let milters = format!("{}{settings}", include_str!("../../contrib/postfix/main.cf"));
         let postfix = Postfix::prepare(net, &self.mta_dir(), self.lmtp.path(), &milters);
         postfix.start();
         postfix

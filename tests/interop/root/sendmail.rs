@@ -16,9 +16,11 @@ fn unpacked() -> PathBuf {
 }
 
 fn start<'a>(site: &Site, net: &'a Net) -> Sendmail<'a> {
-    let line =
-        "INPUT_MAIL_FILTER(`novacula', `S=local:/mnt/milter.sock, T=C:10s;S:10s;R:10s;E:30s')";
-    Sendmail::start(net, &site.mta_dir(), &unpacked(), "lmtp.sock", line)
+    // The line that contrib/sendmail ships, with another socket.
+    let shipped = include_str!("../../../contrib/sendmail/novacula.m4");
+    let line = shipped.replace("/run/novacula-milter/milter.sock", "/mnt/milter.sock");
+    assert_ne!(line, shipped);
+    Sendmail::start(net, &site.mta_dir(), &unpacked(), "lmtp.sock", &line)
 }
 
 /// A milter with a policy for spam, on a socket of its own; clients on loopback count as

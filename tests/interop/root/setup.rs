@@ -43,6 +43,10 @@ fn postfix_is_set_up_and_back() {
     assert_eq!(before, after, "--print changes nothing");
 
     setup("--apply");
+    let shipped = include_str!("../../../contrib/postfix/main.cf");
+    for line in shipped.lines().filter(|line| line.starts_with("non_smtpd_milters")) {
+        assert_eq!(line, format!("non_smtpd_milters = {}", value("non_smtpd_milters")));
+    }
     setup("--apply");
     let milters = value("smtpd_milters");
     assert!(milters.starts_with(other), "ours comes after the others: {milters}");
