@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use novacula_tests::harness::built;
+use novacula_tests::harness::{Signal, built};
 use novacula_tests::rig::Mta;
 
 use crate::site::{SPAM, Site, mail, text};
@@ -97,4 +97,17 @@ fn a_mistake_in_the_configuration_is_named() {
         said.contains(&config) && said.contains("deadline") && said.contains("line 2"),
         "{said}"
     );
+}
+
+#[test]
+fn an_mta_that_waits_long_is_told_so() {
+    let site = Site::new();
+    let agent = site.place.serve();
+    let _milter = site.milter("deadline_ms = 6000", "group = \"\"");
+    let mut mta = Mta::open(&site.socket(), "192.0.2.7");
+    agent.signal(Signal::STOP);
+    let outcome = mta.mail("a@b.example", &["ann@site.example"], &text(SPAM));
+    agent.signal(Signal::CONT);
+    assert_eq!((outcome.last, outcome.progress), ('c', 1));
+    assert_eq!(outcome.added[0].1, "unknown; unchecked=agent-late");
 }

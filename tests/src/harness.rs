@@ -255,6 +255,19 @@ impl Daemon<'_> {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Processor time that it has taken, in milliseconds.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn cpu_ms(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // Fields 14 and 15, user and system time in clock ticks of 10 ms; 2 is in brackets.
+        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = after.split_whitespace().skip(11).take(2);
+        ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
+    }
+
     /// Resident memory in KiB.
     ///
     /// # Panics

@@ -232,7 +232,7 @@ fn an_outbreak_that_nobody_has_judged_waits_once() {
 #[test]
 fn status_metrics_and_doctor_show_when_postfix_last_connected() {
     let (site, net) = (Site::new(), Net::new());
-    let _agent = site.place.serve();
+    let agent = site.place.serve();
     let milter = site.milter("", "");
     let last = || {
         let status = site.place.run(&["status", "--json"]).json();
@@ -250,6 +250,13 @@ fn status_metrics_and_doctor_show_when_postfix_last_connected() {
     wait_until("the connection is told", Duration::from_secs(10), || last().is_some());
     let doctor = site.place.run(&["doctor"]);
     assert_eq!(doctor.code, 0, "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("an MTA last connected"), "{}", doctor.stdout);
+    let metrics = agent.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let connected = metrics
+        .lines()
+        .find(|line| line.starts_with("novacula_milter_last_connection_timestamp_seconds{"))
+        .unwrap();
+    assert!(connected.contains("milter=\"mx\"") && !connected.ends_with(" 0"), "{connected}");
     milter.kill();
     assert!(send(&postfix, &stranger(&mail(HAM))).0, "Postfix hides a dead milter");
     let delivered = site.lmtp.take(2);

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub deleted: Vec<(String, u32)>,
     /// Why it is to be held.
     pub quarantined: Option<String>,
+    /// How often the milter said that it is still at work.
+    pub progress: u32,
     /// `c` continue, `a` accept, `y` with its text, `t` tempfail, `d` discard.
     pub last: char,
     /// The text of `y`.
@@ -180,7 +182,7 @@ impl Mta {
                 parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
             };
             match letter {
-                b'p' => {}
+                b'p' => outcome.progress += 1,
                 b'h' => {
                     let texts = texts(&data);
                     outcome.added.push((texts[0].clone(), texts[1].trim().to_owned()));
