@@ -13,8 +13,8 @@ use crate::envelope::{Connection, Rules, Transaction};
 use crate::protocol::{Actions, Command, Macros, Offer, Options, Reply, Steps};
 
 /// Macros that are wanted, by libmilter's number of the stage: at MAIL who submits, at the end of
-/// the mail its queue id (Postfix has none before).
-const MACROS: &[(u32, &str)] = &[(2, "i {auth_authen}"), (5, "i")];
+/// the mail its queue id (Postfix has none before), at connection, RCPT and end of header none.
+const MACROS: &[(u32, &str)] = &[(0, ""), (2, "i {auth_authen}"), (3, ""), (5, "i"), (6, "")];
 
 /// Longest queue id that is kept, in bytes.
 const QUEUE_ID_LEN_MAX: usize = 64;
@@ -174,19 +174,18 @@ impl Session {
                 (Stage::Header(connection, transaction), step)
             }
             (
-                Stage::Envelope(connection, transaction) | Stage::Header(connection, transaction),
+                Stage::Envelope(connection, mut transaction)
+                | Stage::Header(connection, mut transaction),
                 Command::EndOfHeader,
-            ) => self.end_of_header(connection, transaction),
-            (Stage::Body(connection, mut transaction), Command::Body(piece)) => {
-                let more = transaction.mail.push(&piece);
-                let skip = !more && self.options.steps.has(Steps::SKIP);
-                let reply = if skip { Reply::Skip } else { Reply::Continue };
-                (Stage::Body(connection, transaction), Step::Reply(reply))
+            ) => {
+                transaction.mail.push(b"\r\n");
+                (Stage::Body(connection, transaction), no_reply(Steps::NO_REPLY_END_OF_HEADER))
             }
-            (Stage::Body(connection, mut transaction), Command::EndOfMail(piece)) => {
-                transaction.mail.push(&piece);
-                transaction.queue_id = std::mem::take(&mut self.queue_id);
-                (Stage::Connected(connection), Step::Judge(transaction))
+            (Stage::Body(connection, transaction), Command::Body(piece)) => {
+                self.body(connection, transaction, &piece, false)
+            }
+            (Stage::Body(connection, transaction), Command::EndOfMail(piece)) => {
+                self.body(connection, transaction, &piece, true)
             }
             (stage, command) => return Err(out_of_order(&stage, &command)),
         };
@@ -208,16 +207,25 @@ impl Session {
         Ok((Stage::Negotiated, Step::Reply(Reply::Negotiate(self.options, macros))))
     }
 
-    fn end_of_header(
+    /// A piece of a body, which may be the last.
+    fn body(
         &mut self,
         connection: Connection,
         mut transaction: Box<Transaction>,
+        piece: &[u8],
+        is_last: bool,
     ) -> (Stage, Step) {
         if transaction.own {
             return (Stage::Connected(connection), Step::Own(transaction));
         }
-        transaction.mail.push(b"\r\n");
-        (Stage::Body(connection, transaction), Step::Reply(Reply::Continue))
+        let more = transaction.mail.push(piece);
+        if is_last {
+            transaction.queue_id = std::mem::take(&mut self.queue_id);
+            return (Stage::Connected(connection), Step::Judge(transaction));
+        }
+        let skip = !more && self.options.steps.has(Steps::SKIP);
+        let reply = if skip { Reply::Skip } else { Reply::Continue };
+        (Stage::Body(connection, transaction), Step::Reply(reply))
     }
 
     /// Macros count for the command that follows: of MAIL whether somebody logged in, of the last

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use crate::clock::Time;
 
 /// Longest time that a sighting waits for its group (DESIGN 4.1: a crash loses one second).
 const GROUP_TIME: Duration = Duration::from_secs(1);
+
+/// How often a waiting group looks for more. So long an opinion may wait beside its fsync.
+const LOOK_TIME: Duration = Duration::from_millis(5);
 
 /// Most writes in one transaction.
 const GROUP_MAX: usize = 4096;
@@ -138,7 +141,7 @@ fn gather(commands: &Receiver<Command>, waiting: &mut Vec<Save>) -> (AtOnce, boo
         } else if waiting.is_empty() {
             commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            commands.recv_timeout(due.saturating_duration_since(Instant::now()))
+            look(commands, due)
         };
         match received {
             Ok(Command::Soon(save)) => waiting.push(save),
@@ -148,6 +151,21 @@ fn gather(commands: &Receiver<Command>, waiting: &mut Vec<Save>) -> (AtOnce, boo
         }
     }
     (at_once, false)
+}
+
+/// The next command until `due`, looked for now and then: who parks at the queue is woken by every
+/// sighting, which costs each check a switch of threads.
+fn look(commands: &Receiver<Command>, due: Instant) -> Result<Command, RecvTimeoutError> {
+    loop {
+        match commands.try_recv() {
+            Ok(command) => return Ok(command),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) if Instant::now() >= due => {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            Err(TryRecvError::Empty) => std::thread::sleep(LOOK_TIME),
+        }
+    }
 }
 
 fn apply<'a>(

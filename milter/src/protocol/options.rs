@@ -51,6 +51,8 @@ impl Steps {
     pub const NO_REPLY_MAIL: Self = Self(0x4000);
     /// Do not wait for an answer to RCPT.
     pub const NO_REPLY_RCPT: Self = Self(0x8000);
+    /// Do not wait for an answer to the end of the header.
+    pub const NO_REPLY_END_OF_HEADER: Self = Self(0x4_0000);
     /// Header values come with the blanks after the colon, and are sent with them.
     pub const LEADING_SPACE: Self = Self(0x10_0000);
 
@@ -64,6 +66,7 @@ impl Steps {
             | Self::NO_REPLY_CONNECT.0
             | Self::NO_REPLY_MAIL.0
             | Self::NO_REPLY_RCPT.0
+            | Self::NO_REPLY_END_OF_HEADER.0
             | Self::LEADING_SPACE.0,
     );
 
@@ -145,8 +148,8 @@ mod tests {
     #[test]
     fn only_what_is_offered_and_wanted() {
         // Postfix 3.7 and Sendmail 8.17 offer these.
-        check(6, 0x1ff, 0x1f_ffff, Some((6, 0x111, 0x10_d782)));
-        check(6, 0x1ff, 0x3fff_ffff, Some((6, 0x111, 0x10_d782)));
+        check(6, 0x1ff, 0x1f_ffff, Some((6, 0x111, 0x14_d782)));
+        check(6, 0x1ff, 0x3fff_ffff, Some((6, 0x111, 0x14_d782)));
         check(2, 0x3f, 0x7f, Some((2, 0x11, 0x02)));
         check(9, 0x01, 0, Some((6, 0x01, 0)));
         check(1, 0x3f, 0x7f, None);

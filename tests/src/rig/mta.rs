@@ -21,6 +21,7 @@ const NO_REPLY_HEADER: u32 = 0x80;
 const NO_REPLY_CONNECT: u32 = 0x1000;
 const NO_REPLY_MAIL: u32 = 0x4000;
 const NO_REPLY_RCPT: u32 = 0x8000;
+const NO_REPLY_END_OF_HEADER: u32 = 0x4_0000;
 
 /// The answers to the end of a mail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,8 +158,7 @@ impl Mta {
             let value = value.replace('\u{1}', "\n ").replace('\u{2}', "\n\t");
             self.header(name, &value);
         }
-        self.send(b'N', b"").expect("it takes the header's end");
-        self.confirm(0);
+        self.end_of_header();
         for piece in body.replace('\n', "\r\n").as_bytes().chunks(65_535) {
             self.send(b'B', piece).expect("it takes the body");
             if self.answer().expect("an answer").0 == b's' {
@@ -166,6 +166,15 @@ impl Mta {
             }
         }
         self.end()
+    }
+
+    /// The end of the header.
+    ///
+    /// # Panics
+    /// When the milter does not answer as it should.
+    pub fn end_of_header(&mut self) {
+        self.send(b'N', b"").expect("it takes the header's end");
+        self.confirm(NO_REPLY_END_OF_HEADER);
     }
 
     /// The end of a mail.
@@ -236,7 +245,7 @@ impl Mta {
     }
 
     fn confirm(&mut self, silent: u32) {
-        if silent == 0 || self.steps & silent == 0 {
+        if self.steps & silent == 0 {
             assert_eq!(self.answer().expect("an answer").0, b'c');
         }
     }
