@@ -22,7 +22,7 @@ const HELD_SECS_MAX: f64 = 3.0;
 const FLOW_TIME_MAX: Duration = Duration::from_secs(180);
 
 fn mails() -> usize {
-    if is_full() { 2000 } else { 400 }
+    if is_full() { 2000 } else { 600 }
 }
 
 /// Mail flows; each goes to a recipient of its own.
@@ -108,9 +108,9 @@ fn the_agent_is_killed() {
     let milter = site.milter(ALL, "");
     let postfix = site.postfix(&net);
     let flow = Flow::start(&site, &postfix);
-    flow.until(0.3);
+    flow.until(0.05);
     agent.kill();
-    flow.until(0.7);
+    flow.until(0.5);
     let _agent = site.place.serve();
     let (judged, unchecked, bare) = tally(&flow.end());
     assert_eq!(bare, 0, "the milter marks every mail");
@@ -130,7 +130,7 @@ fn the_agent_hangs() {
     let milter = site.milter(ALL, "");
     let postfix = site.postfix(&net);
     let flow = Flow::start(&site, &postfix);
-    flow.until(0.3);
+    flow.until(0.05);
     agent.signal(Signal::STOP);
     flow.until(0.9);
     agent.signal(Signal::CONT);
@@ -148,9 +148,9 @@ fn the_milter_is_killed() {
     let milter = site.milter(ALL, "");
     let postfix = site.postfix(&net);
     let flow = Flow::start(&site, &postfix);
-    flow.until(0.3);
+    flow.until(0.05);
     milter.kill();
-    flow.until(0.7);
+    flow.until(0.5);
     let _milter = site.milter(ALL, "");
     let (judged, unchecked, bare) = tally(&flow.end());
     assert_eq!(unchecked, 0);
@@ -168,7 +168,7 @@ fn somebody_removes_the_socket() {
     let milter = site.milter(ALL, "");
     let postfix = site.postfix(&net);
     let flow = Flow::start(&site, &postfix);
-    flow.until(0.3);
+    flow.until(0.05);
     std::fs::remove_file(site.socket()).unwrap();
     wait_until("the milter makes it anew", Duration::from_secs(20), || {
         milter.log().contains("the socket was gone: made anew")
