@@ -14,6 +14,7 @@ mod entry;
 mod identity;
 mod judgement;
 mod matching;
+pub mod node;
 mod site;
 mod spread;
 mod statement;
@@ -36,7 +37,8 @@ pub use matching::{
 pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
 pub use spread::Spread;
 pub use statement::{
-    Class, Copies, Fact, Facts, Filter, KEYS_MAX, Kind, MailId, Opinion, Statement, StatementError,
+    Class, Copies, Fact, Facts, Filter, KEYS_MAX, Kind, MailId, Opinion, SIGNED_LEN_MAX, Statement,
+    StatementError,
 };
 pub use store::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
 pub use trace::Trace;

@@ -176,6 +176,36 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// The byte that says what follows.
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Sighting { .. } => 0,
+            Self::Opinion { opinion, nilsimsa: None } => OPINION_BIT | opinion as u8,
+            Self::Opinion { opinion, nilsimsa: Some(_) } => {
+                OPINION_BIT | NILSIMSA_BIT | opinion as u8
+            }
+        }
+    }
+
+    /// Copies and facts, or the Nilsimsa digest.
+    pub(crate) fn put_body(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Sighting { copies, facts } => out.extend([copies as u8, facts.to_byte()]),
+            Self::Opinion { nilsimsa: Some(digest), .. } => out.extend(digest.to_bytes()),
+            Self::Opinion { .. } => {}
+        }
+    }
+
+    /// Reads a kind of which nothing may be left over: its byte and its body.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StatementError> {
+        let mut input = Input(bytes);
+        let kind_byte = input.byte()?;
+        let kind = input.kind(kind_byte)?;
+        if input.0.is_empty() { Ok(kind) } else { Err(StatementError::Malformed) }
+    }
+}
+
 /// Sightings and opinions on the same mail stand beside each other; within a class the highest
 /// sequence wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,7 +252,10 @@ pub enum StatementError {
 const VERSION: u8 = 1;
 /// Keeps these signatures apart from any other use of the key.
 const SIGNING_CONTEXT: &[u8] = b"novacula statement\0";
+/// Bytes of a signature.
 const SIGNATURE_LEN: usize = 64;
+/// Most bytes of a signed statement: 24 keys and a Nilsimsa digest.
+pub const SIGNED_LEN_MAX: usize = 55 + 32 + KEYS_MAX * 8 + SIGNATURE_LEN;
 const OPINION_BIT: u8 = 0x80;
 const NILSIMSA_BIT: u8 = 0x40;
 
@@ -265,22 +298,12 @@ impl Statement {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(56 + 32 + self.keys.len() * 8 + SIGNATURE_LEN);
         out.push(VERSION);
-        out.push(match self.kind {
-            Kind::Sighting { .. } => 0,
-            Kind::Opinion { opinion, nilsimsa: None } => OPINION_BIT | opinion as u8,
-            Kind::Opinion { opinion, nilsimsa: Some(_) } => {
-                OPINION_BIT | NILSIMSA_BIT | opinion as u8
-            }
-        });
+        out.push(self.kind.to_byte());
         out.extend_from_slice(&self.site.0);
         out.extend_from_slice(&self.mail.0.to_le_bytes());
         out.extend_from_slice(&self.seq.to_le_bytes());
         out.extend_from_slice(&self.epoch.0.to_le_bytes());
-        match self.kind {
-            Kind::Sighting { copies, facts } => out.extend([copies as u8, facts.to_byte()]),
-            Kind::Opinion { nilsimsa: Some(digest), .. } => out.extend(digest.to_bytes()),
-            Kind::Opinion { .. } => {}
-        }
+        self.kind.put_body(&mut out);
         // At most KEYS_MAX, so it fits a byte.
         out.push(u8::try_from(self.keys.len()).unwrap_or(u8::MAX));
         self.keys.iter().for_each(|key| out.extend_from_slice(&key.0.to_le_bytes()));

@@ -36,6 +36,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
     ("rusqlite", &["catalog/src/store/", "tests/integration/"]),
+    ("fastrand", &["catalog/src/node/", "tests/simulation/"]),
     ("ed25519_dalek", &["catalog/src/identity.rs"]),
     ("axum", &["agent/src/server"]),
     ("hyper", &["agent/src/server", "agent/client/src/client.rs"]),

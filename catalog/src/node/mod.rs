@@ -1,0 +1,35 @@
+//! A node of the peer catalog, as a pure state machine: [`Node::handle`] takes one [`Event`] and
+//! gives [`Action`]s. It opens no socket, reads no clock and draws no randomness of its own, so
+//! ten thousand of them run in one process from a seed (tests/simulation), and the libp2p driver
+//! stays thin. The data path, the bytes and the bounds: docs/peers.md.
+//!
+//! Key decision: under a key a replica keeps only a *record* (who, when, what; no other keys, no
+//! signature); the signed statement lies whole at its *home*, the place of its least key, and is
+//! fetched once when the asker's own rule of match has already said that it will match. A miss
+//! costs one round trip, a hit one or two, and every verdict rests on signatures.
+
+#![expect(dead_code, reason = "the interface stands before what is behind it")]
+
+mod api;
+mod codec;
+mod config;
+mod counters;
+mod group;
+mod host;
+mod member;
+mod state;
+mod verify;
+pub mod wire;
+
+pub use api::{
+    Action, CallId, Completeness, Event, Failure, GossipId, GossipVerdict, Keep, Now, Purpose,
+    QueryId, RequestId, Topic, Why,
+};
+pub use codec::WireError;
+pub use config::{Config, NEAREST, REGIONS, REPLICAS, Start};
+pub use counters::Counters;
+pub use group::{Group, GroupId};
+pub use host::{CERTIFICATE_SECS, HostCertificate, NodeId, Observation, PrefixBits};
+pub use member::{ADDRESS_LEN_MAX, ADDRESSES_MAX, MemberRecord, OBSERVATIONS_MAX, RECORD_LEN_MAX};
+pub use state::{Node, PeerView, Status};
+pub use verify::{Ed25519, Verifier};
