@@ -49,6 +49,24 @@ impl Probe {
         self.keys.iter().map(|(key, ..)| *key)
     }
 
+    /// True when the key is one to look up.
+    #[must_use]
+    pub fn asks(&self, key: Key) -> bool {
+        self.keys.binary_search_by_key(&key, |(of, ..)| *of).is_ok()
+    }
+
+    /// Whether a statement that carries these keys would match, if its Nilsimsa digest (which an
+    /// opinion has) agreed: what is known before the statement itself is.
+    #[must_use]
+    pub fn may_match(&self, keys: &[Key], opinion: bool) -> bool {
+        let mut shared = Shared::default();
+        for (_, engine, weak) in self.keys.iter().filter(|(key, ..)| keys.contains(key)) {
+            shared.count(*engine, *weak);
+        }
+        shared.nilsimsa_bits = (opinion && self.nilsimsa.is_some()).then_some(256);
+        shared.rule().is_some()
+    }
+
     /// The keys that a statement made now carries, in the engines' order of priority.
     #[must_use]
     pub fn emitted(&self) -> &[Key] {
@@ -82,6 +100,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    fn count(&mut self, engine: Engine, weak: bool) {
+        match (engine, weak) {
+            (Engine::Exact, _) => self.exact = true,
+            (Engine::Text, _) => self.text += 1,
+            (Engine::Head, _) => self.head += 1,
+            (Engine::Tail, _) => self.tail += 1,
+            (Engine::Link, false) => self.link += 1,
+            (Engine::Link, true) => self.host += 1,
+        }
+    }
+
     /// The rule of match: the engine that proves that both mails are the same, if one does.
     #[must_use]
     pub fn rule(&self) -> Option<Engine> {
@@ -120,14 +149,7 @@ pub fn compare(probe: &Probe, witness: &Arc<Witness>) -> Option<Match> {
         if witness.statement.keys().binary_search(key).is_err() {
             continue;
         }
-        match (engine, weak) {
-            (Engine::Exact, _) => shared.exact = true,
-            (Engine::Text, _) => shared.text += 1,
-            (Engine::Head, _) => shared.head += 1,
-            (Engine::Tail, _) => shared.tail += 1,
-            (Engine::Link, false) => shared.link += 1,
-            (Engine::Link, true) => shared.host += 1,
-        }
+        shared.count(*engine, *weak);
     }
     shared.nilsimsa_bits =
         probe.nilsimsa.zip(witness.nilsimsa).map(|(ours, theirs)| ours.equal_bits(&theirs));

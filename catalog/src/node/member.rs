@@ -4,6 +4,7 @@
 //! does not matter who brings it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::identity::{Identity, SiteId};
@@ -50,7 +51,7 @@ pub struct MemberRecord {
     /// It is about to leave.
     pub leaving: bool,
     /// Where it is reached, in the driver's form (multiaddresses), best first.
-    pub addresses: Vec<String>,
+    pub addresses: Arc<[String]>,
     /// Who saw it where.
     pub observations: Vec<Observation>,
     signature: [u8; 64],
@@ -82,7 +83,7 @@ impl MemberRecord {
             boot,
             made,
             leaving,
-            addresses,
+            addresses: addresses.into(),
             observations,
             signature: [0; 64],
         };
@@ -174,6 +175,7 @@ impl MemberRecord {
         let signature = input.array()?;
         input.end()?;
         let leaving = flags & LEAVING_BIT != 0;
+        let addresses = addresses.into();
         Ok(Self {
             node,
             badge,

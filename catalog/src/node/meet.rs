@@ -1,0 +1,357 @@
+//! Meeting others: the first exchange of two nodes, this node's own membership record and who
+//! confirms its address, the pull of whole tables, and the gossip of records.
+
+use std::sync::Arc;
+
+use crate::clock::EPOCH_SECS;
+use crate::node::api::{Action, GossipVerdict, Keep, Now, Purpose, Topic};
+use crate::node::host::{NodeId, Observation};
+use crate::node::member::{Draft, MemberRecord, OBSERVATIONS_MAX};
+use crate::node::membership::{Learnt, RENEW_SECS};
+use crate::node::state::{Node, Pending};
+use crate::node::wire::{
+    Gossip, MEMBER_BUCKETS, MEMBER_LIST_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
+    RESPONSE_LEN_MAX, Refusal, Request, Response,
+};
+
+/// How long a peer has to answer, in milliseconds.
+const MEET_MS: u64 = 5_000;
+/// Time between two records of this node, in milliseconds: several observers make one change.
+const RENEW_LEAST_MS: u64 = 1_000;
+/// Observers wanted.
+const OBSERVERS: usize = 2;
+/// An observation is renewed after this time, in seconds (a day, a convention).
+const OBSERVED_SECS: u64 = 24 * 3600;
+/// Time between comparisons of tables, in milliseconds: until one found nothing new, and after.
+const SYNC_MS: (u64, u64) = (1_000, 60_000);
+/// Time between two dials of the same bootstrap address, in milliseconds.
+const DIAL_MS: u64 = 10_000;
+/// Members that did not answer, tried again in one second.
+const RETRIES_A_SECOND: usize = 4;
+
+/// What this node says of itself, and whom it met.
+#[derive(Default)]
+pub(crate) struct Meeting {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) observations: Vec<Observation>,
+    pub(crate) leaving: bool,
+    record: Option<Arc<MemberRecord>>,
+    stale: bool,
+    renewed_ms: u64,
+    synced: bool,
+    sync_ms: u64,
+    dial_ms: u64,
+    asked: Vec<NodeId>,
+}
+
+impl Meeting {
+    pub(crate) fn new(addresses: Vec<String>) -> Self {
+        Self { addresses, stale: true, ..Self::default() }
+    }
+
+    /// Other addresses than before.
+    pub(crate) fn reached_at(&mut self, addresses: Vec<String>) {
+        self.stale |= self.addresses != addresses;
+        self.addresses = addresses;
+    }
+
+    pub(crate) fn leave(&mut self) {
+        (self.leaving, self.stale) = (true, true);
+    }
+}
+
+impl Node {
+    /// This node's record, made anew when something changed or an hour has passed.
+    pub(crate) fn renew(&mut self, now: Now) -> Arc<MemberRecord> {
+        let old = self.meeting.record.clone();
+        let age = old.as_ref().map_or(u64::MAX, |record| now.wall.secs_since(record.made));
+        let ahead = old.as_ref().is_some_and(|record| record.made.0 > now.wall.0 + EPOCH_SECS);
+        let soon = now.ms < self.meeting.renewed_ms.saturating_add(RENEW_LEAST_MS);
+        if let Some(record) = old.clone()
+            && ((!self.meeting.stale && age < RENEW_SECS && !ahead)
+                || (soon && !self.meeting.leaving))
+        {
+            return record;
+        }
+        // Later than the one before, whatever the clock did.
+        let least = old.filter(|_| !ahead).map_or(0, |record| record.made.0 + 1);
+        let serves = self.config.serves && !self.meeting.addresses.is_empty();
+        let draft = Draft {
+            badge: self.config.group.badge(self.id),
+            certificate: self.certificate.clone(),
+            boot: self.boot,
+            made: crate::clock::Time(now.wall.0.max(least)),
+            leaving: self.meeting.leaving,
+            addresses: self.meeting.addresses.clone(),
+            observations: if serves { self.meeting.observations.clone() } else { Vec::new() },
+        };
+        let record = Arc::new(MemberRecord::sign(&self.host, draft));
+        (self.meeting.stale, self.meeting.renewed_ms) = (false, now.ms);
+        self.meeting.record = Some(Arc::clone(&record));
+        if ahead {
+            self.members.forget(self.id);
+        }
+        self.members.learn(Arc::clone(&record), now.wall);
+        if self.members.rows().len() > 1 {
+            self.gossip(Topic::Members, &Gossip::Member(record.to_bytes()));
+        }
+        record
+    }
+
+    /// Says Hello to a peer.
+    pub(crate) fn greet(&mut self, to: NodeId, now: Now) {
+        let record = self.renew(now).to_bytes();
+        let versions = (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION);
+        let group = self.config.group.id();
+        let request = Request::Hello { versions, group, record };
+        self.send(to, &request, Purpose::Hello, Pending::Hello, MEET_MS, now);
+    }
+
+    /// Answers a Hello.
+    pub(crate) fn welcome(
+        &mut self,
+        peer: NodeId,
+        versions: (u8, u8),
+        record: &[u8],
+        now: Now,
+    ) -> Result<Response, Refusal> {
+        if versions.0 > PROTOCOL_VERSION || versions.1 < PROTOCOL_VERSION_MIN {
+            self.counters.versions_refused += 1;
+            return Err(Refusal::Version);
+        }
+        let version = versions.1.min(PROTOCOL_VERSION);
+        let theirs = self.checked(record, now).filter(|record| record.node == peer);
+        let Some(theirs) = theirs else { return Err(Refusal::Record) };
+        if !self.config.group.accepts(&theirs.badge, theirs.node, &theirs.site()) {
+            self.counters.groups_refused += 1;
+            return Err(Refusal::Group);
+        }
+        match self.learn(theirs, now) {
+            Learnt::Clock => return Err(Refusal::Clock),
+            Learnt::Full => return Err(Refusal::Full),
+            Learnt::New | Learnt::Newer | Learnt::Old => {}
+        }
+        self.members.answered(peer);
+        let observed = self.links.get(&peer).and_then(|link| link.observed);
+        let seen = observed.map(|address| Observation::make(&self.host, peer, address, now.wall));
+        let record = self.renew(now).to_bytes();
+        Ok(Response::Welcome { version, record, seen })
+    }
+
+    /// A Hello was answered.
+    pub(crate) fn welcomed(
+        &mut self,
+        from: NodeId,
+        version: u8,
+        record: &[u8],
+        seen: Option<Observation>,
+        now: Now,
+    ) {
+        if !(PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&version) {
+            self.counters.versions_refused += 1;
+            return;
+        }
+        let Some(theirs) = self.checked(record, now).filter(|record| record.node == from) else {
+            self.fault(from);
+            return;
+        };
+        if !self.config.group.accepts(&theirs.badge, theirs.node, &theirs.site()) {
+            self.counters.groups_refused += 1;
+            self.out.push(Action::Ban { peer: from, secs: 0 });
+            return;
+        }
+        if self.learn(theirs, now) == Learnt::Clock {
+            self.clock_disputed = true;
+        }
+        self.members.answered(from);
+        if let Some(seen) = seen.filter(|seen| seen.by == from && seen.holds(self.id)) {
+            self.observed_by(seen);
+        }
+    }
+
+    fn observed_by(&mut self, seen: Observation) {
+        let own = &mut self.meeting.observations;
+        let before = own.clone();
+        match own.iter().position(|one| one.by == seen.by) {
+            // The same word again says nothing new.
+            Some(at) if own[at].address == seen.address => {}
+            Some(at) => own[at] = seen,
+            None if own.len() < OBSERVATIONS_MAX => own.push(seen),
+            None => {}
+        }
+        self.meeting.stale |= *own != before;
+    }
+
+    /// A record whose signatures hold.
+    fn checked(&mut self, record: &[u8], now: Now) -> Option<Arc<MemberRecord>> {
+        let checked = self.config.verifier.member(record, now.wall).ok();
+        self.counters.records_false += u64::from(checked.is_none());
+        checked
+    }
+
+    /// Takes a checked record in.
+    pub(crate) fn learn(&mut self, record: Arc<MemberRecord>, now: Now) -> Learnt {
+        if record.node == self.id {
+            return Learnt::Old;
+        }
+        let learnt = self.members.learn(Arc::clone(&record), now.wall);
+        match learnt {
+            Learnt::New => self.counters.members_added += 1,
+            Learnt::Full => self.counters.members_dropped += 1,
+            Learnt::Newer | Learnt::Old | Learnt::Clock => {}
+        }
+        if matches!(learnt, Learnt::New | Learnt::Newer) {
+            let keep = Keep::Member { node: record.node, record: record.to_bytes() };
+            self.out.push(Action::Keep(keep));
+        }
+        learnt
+    }
+
+    /// Judges a record that came by gossip.
+    pub(crate) fn hear_member(&mut self, from: NodeId, bytes: &[u8], now: Now) -> GossipVerdict {
+        let Ok(said) = MemberRecord::decode(bytes) else {
+            self.counters.records_false += 1;
+            self.fault(from);
+            return GossipVerdict::Reject;
+        };
+        let known = self.members.get(said.node).is_some_and(|row| row.record.made >= said.made);
+        if known || said.node == self.id {
+            return GossipVerdict::Ignore;
+        }
+        let Some(record) = self.checked(bytes, now) else {
+            self.fault(from);
+            return GossipVerdict::Reject;
+        };
+        if !self.config.group.accepts(&record.badge, record.node, &record.site()) {
+            self.counters.groups_refused += 1;
+            return GossipVerdict::Reject;
+        }
+        let node = record.node;
+        match self.learn(record, now) {
+            Learnt::New | Learnt::Newer => {
+                // It spoke just now, so it is tried at once, if it did not answer before.
+                self.members.try_soon(node, now);
+                GossipVerdict::Accept
+            }
+            Learnt::Old | Learnt::Clock | Learnt::Full => GossipVerdict::Ignore,
+        }
+    }
+
+    /// Gives the records of the parts that differ.
+    pub(crate) fn serve_members(&self, start: u8, theirs: &[u64; MEMBER_BUCKETS]) -> Response {
+        let ours = self.members.sums();
+        let (mut records, mut len, mut more) = (Vec::new(), 0, false);
+        let start = usize::from(start) % MEMBER_BUCKETS;
+        for part in (start..MEMBER_BUCKETS).chain(0..start) {
+            if ours[part] == theirs[part] {
+                continue;
+            }
+            for row in self.members.part(part) {
+                let record = row.record.to_bytes();
+                if records.len() >= MEMBER_LIST_MAX || len + record.len() + 64 > RESPONSE_LEN_MAX {
+                    more = true;
+                    break;
+                }
+                len += record.len() + 2;
+                records.push(record);
+            }
+        }
+        Response::MemberList(more, records)
+    }
+
+    /// Records of a peer's table.
+    pub(crate) fn listed(&mut self, from: NodeId, more: bool, records: &[Vec<u8>], now: Now) {
+        let mut new = 0;
+        for bytes in records {
+            let Ok(said) = MemberRecord::decode(bytes) else {
+                self.counters.records_false += 1;
+                self.fault(from);
+                return;
+            };
+            let known = self.members.get(said.node).is_some_and(|row| row.record.made >= said.made);
+            if known || said.node == self.id {
+                continue;
+            }
+            let Some(record) = self.checked(bytes, now) else {
+                self.fault(from);
+                return;
+            };
+            if self.config.group.accepts(&record.badge, record.node, &record.site()) {
+                let learnt = self.learn(record, now);
+                new += usize::from(matches!(learnt, Learnt::New | Learnt::Newer));
+            }
+        }
+        self.meeting.synced = new == 0;
+        if new > 0 && more {
+            self.meeting.sync_ms = 0;
+        }
+    }
+
+    /// What is due once a second: own record, bootstrap, observers, those that did not answer,
+    /// and tables.
+    pub(crate) fn meet(&mut self, now: Now, rng: &mut fastrand::Rng) {
+        self.renew(now);
+        self.dial_bootstrap(now);
+        self.ask_observers(now, rng);
+        for node in self.members.retries(now, rng.u64(..), RETRIES_A_SECOND) {
+            // Counted as a failure until it answers, so that it is not tried again at once.
+            self.members.failed(node, true, now);
+            self.greet(node, now);
+        }
+        let wait = if self.meeting.synced { SYNC_MS.1 } else { SYNC_MS.0 };
+        if now.ms >= self.meeting.sync_ms.saturating_add(wait)
+            && let Some(partner) = self.any_member(rng)
+        {
+            self.meeting.sync_ms = now.ms;
+            let start = rng.u8(..);
+            let request = Request::Members { start, sums: Box::new(*self.members.sums()) };
+            self.send(partner, &request, Purpose::Members, Pending::Members, MEET_MS, now);
+        }
+    }
+
+    /// With nobody to talk to, the addresses of the beginning are dialled again.
+    fn dial_bootstrap(&mut self, now: Now) {
+        let others = self.members.rows().len().saturating_sub(1 + self.members.down());
+        let again = self.meeting.dial_ms == 0 || now.ms >= self.meeting.dial_ms + DIAL_MS;
+        if others > 0 || !again || self.meeting.leaving {
+            return;
+        }
+        self.meeting.dial_ms = now.ms.max(1);
+        for address in self.config.bootstrap.clone() {
+            self.out.push(Action::Dial { address });
+        }
+    }
+
+    /// Asks members that did not yet say where they see this node.
+    fn ask_observers(&mut self, now: Now, rng: &mut fastrand::Rng) {
+        let own = &mut self.meeting.observations;
+        own.retain(|one| now.wall.secs_since(one.epoch.start()) <= OBSERVED_SECS);
+        let enough = own.len() >= OBSERVERS || !self.config.serves;
+        if enough || self.meeting.addresses.is_empty() {
+            return;
+        }
+        for _ in 0..OBSERVERS {
+            let Some(node) = self.any_member(rng) else { return };
+            if self.meeting.asked.contains(&node) {
+                continue;
+            }
+            self.meeting.asked.push(node);
+            self.greet(node, now);
+        }
+        if self.meeting.asked.len() >= 8 {
+            self.meeting.asked.clear();
+        }
+    }
+
+    /// Some member that answers, this node not counted.
+    pub(crate) fn any_member(&self, rng: &mut fastrand::Rng) -> Option<NodeId> {
+        let rows = self.members.rows();
+        if rows.len() < 2 {
+            return None;
+        }
+        (0..8).find_map(|_| {
+            let row = &rows[rng.usize(..rows.len())];
+            (row.record.node != self.id && row.up()).then_some(row.record.node)
+        })
+    }
+}

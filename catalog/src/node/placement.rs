@@ -1,0 +1,118 @@
+//! Which peers hold a key: in each of three independent regions the two nearest, at most one in
+//! a network and one of a site while there are enough of them (DESIGN 4.2). A pure function of
+//! the table, so everybody who has the same table finds the same peers without asking anybody.
+//!
+//! Key decision: nearness on a ring, not rendezvous hashing over all members: finding the six
+//! costs six short walks instead of a hash for every member, and a member that comes or goes
+//! moves only the keys beside it.
+
+use smallvec::SmallVec;
+
+use crate::digest::Key;
+use crate::entry::Network;
+use crate::node::config::{NEAREST, REGIONS, REPLICAS};
+use crate::node::membership::{Membership, Row, mix};
+
+/// How many peers a region looks at for one in a network that holds none of the key yet; then
+/// the rule relaxes. With 10 networks of equal size it finds one with all but 2 in 10^3 (9
+/// networks left of which 0.6^16), and it bounds the walk.
+const WALK_MAX: usize = 16;
+
+/// The holders of a key: indices into [`Membership::rows`], by region, nearest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// Who holds it.
+    pub(crate) holders: SmallVec<[u32; REPLICAS]>,
+    /// How many of them share a network with another.
+    pub(crate) relaxed: u32,
+}
+
+/// The place of a key in a region.
+fn point(key: Key, region: usize) -> u64 {
+    // Keys are hashes already; the constants are the first digits of pi, e and the golden ratio.
+    const REGION: [u64; REGIONS] =
+        [0x243f_6a88_85a3_08d3, 0xb7e1_5162_8aed_2a6a, 0x9e37_79b9_7f4a_7c15];
+    mix(key.0 ^ REGION[region])
+}
+
+/// Walks away from a point to both sides, nearest first.
+struct Walk<'a> {
+    rows: &'a [Row],
+    point: u64,
+    up: usize,
+    down: usize,
+    left: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn from(rows: &'a [Row], point: u64) -> Self {
+        let up = rows.partition_point(|row| row.pos < point);
+        let down = up.checked_sub(1).unwrap_or(rows.len().saturating_sub(1));
+        Self { rows, point, up: up % rows.len().max(1), down, left: rows.len() }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let ahead = self.rows[self.up].pos.wrapping_sub(self.point);
+        let behind = self.point.wrapping_sub(self.rows[self.down].pos);
+        if ahead <= behind {
+            let at = self.up;
+            self.up = (self.up + 1) % self.rows.len();
+            Some(at)
+        } else {
+            let at = self.down;
+            self.down = self.down.checked_sub(1).unwrap_or(self.rows.len() - 1);
+            Some(at)
+        }
+    }
+}
+
+/// The holders of `key` by the table of this node.
+pub(crate) fn place(members: &Membership, key: Key) -> Placement {
+    let rows = members.rows();
+    let mut found = Placement::default();
+    for region in 0..REGIONS {
+        let wanted = (region + 1) * NEAREST;
+        let mut near: SmallVec<[usize; WALK_MAX]> = SmallVec::new();
+        for at in Walk::from(rows, point(key, region)) {
+            if found.holders.len() >= wanted || near.len() >= WALK_MAX {
+                break;
+            }
+            if !rows[at].holds() || holds_already(&found, at) {
+                continue;
+            }
+            near.push(at);
+            if is_apart(rows, &found, at) {
+                found.holders.push(index(at));
+            }
+        }
+        for at in near {
+            if found.holders.len() < wanted && !holds_already(&found, at) {
+                found.holders.push(index(at));
+                found.relaxed += 1;
+            }
+        }
+    }
+    found
+}
+
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn holds_already(found: &Placement, at: usize) -> bool {
+    found.holders.contains(&index(at))
+}
+
+/// True when no holder is of the same network or site.
+fn is_apart(rows: &[Row], found: &Placement, at: usize) -> bool {
+    let network: Network = rows[at].network;
+    found.holders.iter().all(|holder| {
+        let other = &rows[*holder as usize];
+        other.network != network && other.record.site() != rows[at].record.site()
+    })
+}

@@ -1,0 +1,92 @@
+//! What a person, a metric or a test may see of a node. Nothing here changes anything.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::digest::Key;
+use crate::identity::SiteId;
+use crate::node::counters::Counters;
+use crate::node::host::NodeId;
+use crate::node::state::{Node, PeerView, Status};
+use crate::statement::{Class, MailId};
+
+impl Node {
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Peers known, this node not counted, by place on the ring; at most `max`.
+    #[must_use]
+    pub fn peers(&self, max: usize) -> Vec<PeerView> {
+        let others = self.members.rows().iter().filter(|row| row.record.node != self.id);
+        let view = |row: &crate::node::membership::Row| {
+            let link = self.links.get(&row.record.node);
+            PeerView {
+                node: row.record.node,
+                site: row.record.site(),
+                network: row.network,
+                addresses: row.record.addresses.clone(),
+                observed: link.and_then(|link| link.observed),
+                connected: link.is_some(),
+                up: row.up(),
+                placed: row.placed,
+                since: row.record.boot,
+                heard: row.record.made,
+                round_trip_ms: link.and_then(|link| link.round_trip_ms),
+                records_here: self.replica.records_of(row.record.site()),
+            }
+        };
+        others.take(max).map(view).collect()
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let rows = self.members.rows();
+        let placed = rows.iter().filter(|row| row.placed);
+        let networks: HashSet<_> = placed.clone().map(|row| row.network).collect();
+        Status {
+            members: rows.len(),
+            up: rows.len() - self.members.down(),
+            placed: placed.count(),
+            networks: networks.len(),
+            connected: self.links.len(),
+            observers: self.meeting.observations.len(),
+            serving: self.members.get(self.id).is_some_and(|row| row.placed),
+            records: self.replica.records(),
+            statements: self.replica.bodies(),
+            outbox: self.outbox.len(),
+            hot: self.hot.len(),
+            clock_disputed: self.clock_disputed,
+        }
+    }
+
+    /// Who holds a key, as far as this node knows.
+    #[must_use]
+    pub fn holders(&self, key: Key) -> Vec<NodeId> {
+        self.nodes_of(key)
+    }
+
+    /// What is held here under each key: site, mail, class and number of every record.
+    #[must_use]
+    pub fn holdings(&self) -> BTreeMap<Key, BTreeSet<(SiteId, MailId, Class, u64)>> {
+        let keys = self.replica.keys().iter();
+        keys.map(|(key, held)| {
+            let records = held.entry.iter().map(|one| &one.statement);
+            (*key, records.map(|of| (of.site, of.mail, of.class(), of.seq)).collect())
+        })
+        .collect()
+    }
+
+    /// Sites that gave one number to two statements, with both as proof.
+    pub fn equivocators(&self) -> impl Iterator<Item = (SiteId, &(Vec<u8>, Vec<u8>))> {
+        self.proofs.iter().map(|(site, proof)| (*site, proof))
+    }
+}
