@@ -7,6 +7,8 @@
 
 pub mod harness;
 pub mod rig;
+#[path = "../simulation/mod.rs"]
+pub mod simulation;
 
 use std::path::{Path, PathBuf};
 

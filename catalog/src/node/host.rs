@@ -11,6 +11,7 @@ use crate::clock::{Epoch, Time};
 use crate::entry::Network;
 use crate::identity::{Identity, SiteId};
 use crate::node::codec::{Reader, WireError};
+use crate::node::membership::mix;
 
 /// A host's Ed25519 public key: 32 bytes, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,18 +181,22 @@ impl PrefixBits {
     /// The network that holds `address`.
     #[must_use]
     pub fn network(self, address: IpAddr) -> Network {
-        match address.to_canonical() {
+        let (family, bits, kept) = match address.to_canonical() {
             IpAddr::V4(v4) => {
-                let kept = u32::from(v4)
-                    & u32::MAX.checked_shl(32 - u32::from(self.v4.min(32))).unwrap_or(0);
-                Network::named(&format!("4/{}/{kept}", self.v4))
+                let bits = self.v4.min(32);
+                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                (4, bits, u128::from(u32::from(v4) & mask))
             }
             IpAddr::V6(v6) => {
-                let kept = u128::from(v6)
-                    & u128::MAX.checked_shl(128 - u32::from(self.v6.min(128))).unwrap_or(0);
-                Network::named(&format!("6/{}/{kept}", self.v6))
+                let bits = self.v6.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+                (6, bits, u128::from(v6) & mask)
             }
-        }
+        };
+        let low = u64::try_from(kept & u128::from(u64::MAX)).unwrap_or(0);
+        let high = u64::try_from(kept >> 64).unwrap_or(0);
+        // Not 0, which is this node's own.
+        Network(mix(low ^ mix(high ^ mix(family << 8 | u64::from(bits)))) | 1)
     }
 }
 

@@ -92,6 +92,8 @@ impl Node {
             self.members.forget(self.id);
         }
         self.members.learn(Arc::clone(&record), now.wall);
+        // In the address book too: after a restart its observers need not be found again.
+        self.out.push(Action::Keep(Keep::Member { node: self.id, record: record.to_bytes() }));
         if self.members.rows().len() > 1 {
             self.gossip(Topic::Members, &Gossip::Member(record.to_bytes()));
         }
@@ -320,6 +322,11 @@ impl Node {
         for address in self.config.bootstrap.clone() {
             self.out.push(Action::Dial { address });
         }
+    }
+
+    /// Enough others said where they see this node.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.meeting.observations.len() >= OBSERVERS
     }
 
     /// Asks members that did not yet say where they see this node.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::clock::Time;
 use crate::identity::{Identity, SiteId};
 use crate::node::codec::{Reader, WireError, put_chunk};
+use crate::node::group::Group;
 use crate::node::host::{HostCertificate, NodeId, Observation};
 
 /// Most addresses of a host.
@@ -89,6 +90,22 @@ impl MemberRecord {
         };
         record.signature = host.sign(&[CONTEXT, &record.body()].concat());
         record
+    }
+
+    /// A record of a host that is confirmed already (tests and tools; a node makes its own).
+    #[must_use]
+    pub fn make(
+        host: &Identity,
+        group: &Group,
+        certificate: HostCertificate,
+        made: Time,
+        addresses: Vec<String>,
+        observations: Vec<Observation>,
+    ) -> Self {
+        let badge = group.badge(NodeId::of(host));
+        let draft =
+            Draft { badge, certificate, boot: made, made, leaving: false, addresses, observations };
+        Self::sign(host, draft)
     }
 
     /// The site it speaks for, once [`MemberRecord::holds`].

@@ -198,6 +198,32 @@ impl Membership {
         }
     }
 
+    /// Takes many records in at once, as from an address book.
+    pub(crate) fn fill(&mut self, mut records: Vec<Arc<MemberRecord>>, now: Time) {
+        if !self.rows.is_empty() || records.len() < 64 {
+            for record in records {
+                self.learn(record, now);
+            }
+            return;
+        }
+        records.retain(|record| {
+            record.made.0 <= now.0 + EPOCH_SECS && now.secs_since(record.made) <= EXPIRE_SECS
+        });
+        let mut placed: Vec<(u64, Arc<MemberRecord>)> =
+            records.into_iter().map(|record| (place_of(record.node), record)).collect();
+        placed.sort_by_key(|(pos, record)| (*pos, record.node, std::cmp::Reverse(record.made)));
+        placed.dedup_by_key(|(_, record)| record.node);
+        placed.truncate(self.rows_max);
+        for (pos, record) in placed {
+            self.sums[bucket_of(pos)] ^= sum_of(pos, record.made);
+            self.sites.push((site_hash(record.site()), pos));
+            let (network, placed) = self.judge(&record, CONFIRMED_BY + 1);
+            self.rows.push(Row { pos, record, network, retry_ms: 0, fails: 0, returns: 0, placed });
+        }
+        self.sites.sort_unstable();
+        self.changes += 1;
+    }
+
     fn add(&mut self, record: Arc<MemberRecord>) {
         let pos = place_of(record.node);
         let at = self.rows.partition_point(|row| (row.pos, row.record.node) < (pos, record.node));

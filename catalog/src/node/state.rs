@@ -195,9 +195,9 @@ impl Node {
             expire_ms: now.ms,
             leave_ms: None,
         };
-        for record in start.members {
-            node.members.learn(record, now.wall);
-        }
+        let own = start.members.iter().find(|record| record.node == id);
+        node.meeting.observations = own.map_or(Vec::new(), |own| own.observations.clone());
+        node.members.fill(start.members, now.wall);
         for signed in start.outbox {
             node.publish(signed, now);
         }
@@ -248,12 +248,13 @@ impl Node {
             return;
         }
         self.tick_ms = now.ms.saturating_add(TICK_MS);
-        let lost: Vec<RequestId> = self
+        let mut lost: Vec<RequestId> = self
             .pending
             .iter()
             .filter(|(_, sent)| sent.until_ms <= now.ms)
             .map(|(request, _)| *request)
             .collect();
+        lost.sort_unstable();
         for request in lost {
             self.request_failed(request, Failure::Timeout, now);
         }
@@ -299,7 +300,8 @@ impl Node {
             self.links.insert(peer, Link { observed, network, round_trip_ms: None });
         }
         self.members.answered(peer);
-        if dialled {
+        // Who is known already need not be met again; one more observer is always welcome.
+        if dialled && (self.members.get(peer).is_none() || !self.is_observed()) {
             self.greet(peer, now);
         }
     }

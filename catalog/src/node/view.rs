@@ -1,6 +1,6 @@
 //! What a person, a metric or a test may see of a node. Nothing here changes anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use crate::digest::Key;
 use crate::identity::SiteId;
@@ -74,15 +74,18 @@ impl Node {
         self.nodes_of(key)
     }
 
-    /// What is held here under each key: site, mail, class and number of every record.
+    /// What is held here under a key: site, mail, class and number of every record.
     #[must_use]
-    pub fn holdings(&self) -> BTreeMap<Key, BTreeSet<(SiteId, MailId, Class, u64)>> {
-        let keys = self.replica.keys().iter();
-        keys.map(|(key, held)| {
-            let records = held.entry.iter().map(|one| &one.statement);
-            (*key, records.map(|of| (of.site, of.mail, of.class(), of.seq)).collect())
-        })
-        .collect()
+    pub fn held(&self, key: Key) -> Vec<(SiteId, MailId, Class, u64)> {
+        let held = self.replica.keys().get(&key);
+        let records = held.into_iter().flat_map(|held| held.entry.iter());
+        records.map(|one| &one.statement).map(|of| (of.site, of.mail, of.class(), of.seq)).collect()
+    }
+
+    /// Signed bytes of the statement that a site gave a number, if it lies here whole.
+    #[must_use]
+    pub fn lies_here(&self, site: SiteId, seq: u64) -> bool {
+        self.replica.body(crate::node::wire::Tag::of(site, seq)).is_some()
     }
 
     /// Sites that gave one number to two statements, with both as proof.

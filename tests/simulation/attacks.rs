@@ -1,0 +1,245 @@
+//! What a stranger sends: refused, counted, bounded.
+
+use novacula_catalog::node::wire::{
+    DIGEST_BUCKETS, FETCH_MAX, Observe, REQUEST_LEN_MAX, Ref, Refusal, Request, Response, Said,
+    Standing, Tag,
+};
+use novacula_catalog::node::{Config, Group};
+use novacula_catalog::{Epoch, Identity, Key, Time};
+use novacula_tests::simulation::hostile::{NOW, Peer, Target};
+
+fn peers(count: u16) -> Vec<Peer> {
+    (0..count).map(Peer::new).collect()
+}
+
+fn refusal(response: &Response) -> Option<Refusal> {
+    match response {
+        Response::Refused { why, .. } => Some(*why),
+        _ => None,
+    }
+}
+
+#[test]
+fn rubbish_is_refused_and_its_sender_banned_at_ten() {
+    let peers = peers(5);
+    let mut target = Target::new(&peers, Config::default());
+    let good = Request::Fetch(vec![Tag(1)]).encode();
+    let mut frames: Vec<Vec<u8>> = (0..good.len()).map(|len| good[..len].to_vec()).collect();
+    frames.push([&good[..], &[0]].concat());
+    frames.push(vec![1; REQUEST_LEN_MAX + 1]);
+    // Counts far beyond what follows, and beyond their bound.
+    frames.push(vec![1, 3, 0xff, 0xff]);
+    frames.push([&[1, 2, 0, 0xff, 0xff][..], &[7; 400]].concat());
+    frames.push(vec![1, 99]);
+    for frame in &frames {
+        let answer = target.frame(&peers[0], frame.clone());
+        assert!(
+            matches!(refusal(&answer), Some(Refusal::Malformed | Refusal::Version)),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(target.banned.first(), Some(&peers[0].id()));
+    assert_eq!(target.node.counters().frames_malformed, frames.len() as u64);
+    assert!(refusal(&target.frame(&peers[1], good)).is_none(), "others are served");
+}
+
+#[test]
+fn another_version_is_refused_cleanly() {
+    let peers = peers(2);
+    let mut target = Target::new(&peers, Config::default());
+    let mut frame = Request::Fetch(vec![Tag(1)]).encode();
+    frame[0] = 2;
+    assert_eq!(refusal(&target.frame(&peers[0], frame)), Some(Refusal::Version));
+    let newer = Request::Hello { versions: (2, 9), group: Group::Open.id(), record: vec![1] };
+    assert_eq!(refusal(&target.frame(&peers[0], newer.encode())), Some(Refusal::Version));
+    let elsewhere =
+        Request::Hello { versions: (1, 1), group: Group::Key([1; 32]).id(), record: vec![1] };
+    assert_eq!(refusal(&target.frame(&peers[0], elsewhere.encode())), Some(Refusal::Group));
+    let forged = Request::Hello { versions: (1, 1), group: Group::Open.id(), record: vec![1; 200] };
+    assert_eq!(refusal(&target.frame(&peers[0], forged.encode())), Some(Refusal::Record));
+    assert!(target.banned.is_empty(), "an honest old peer is not banned");
+}
+
+#[test]
+fn a_stranger_must_say_hello_first() {
+    let mut target = Target::new(&peers(3), Config::default());
+    let stranger = Peer::new(777);
+    let answer = target.frame(&stranger, Request::Fetch(vec![Tag(1)]).encode());
+    assert_eq!(refusal(&answer), Some(Refusal::Stranger));
+}
+
+#[test]
+fn forged_foreign_future_and_old_statements_are_refused() {
+    let peers = peers(6);
+    let mut target = Target::new(&peers, Config::default());
+    let keys = vec![Key(3), Key(9)];
+    let epoch = NOW.epoch();
+    let sign = |peer: &Peer, epoch: Epoch, by: &Identity| {
+        peer.statement(1, epoch, keys.clone(), false).sign(by)
+    };
+    let honest = sign(&peers[0], epoch, &peers[0].site);
+    let mut altered = honest.clone();
+    altered[60] ^= 1;
+    let cases = [
+        (altered, Standing::False),
+        (sign(&peers[0], epoch, &peers[1].site), Standing::False),
+        (sign(&peers[1], epoch, &peers[1].site), Standing::False),
+        (sign(&peers[0], Epoch(epoch.0 + 2), &peers[0].site), Standing::Clock),
+        (sign(&peers[0], Epoch(epoch.0 - 4 * 73), &peers[0].site), Standing::Clock),
+        (honest.clone(), Standing::Kept),
+        (honest, Standing::Known),
+        (sign(&peers[0], Epoch(u32::MAX), &peers[0].site), Standing::Clock),
+    ];
+    for (signed, expected) in cases {
+        assert_eq!(target.state(&peers[0], signed, keys.clone()), Some(expected));
+    }
+    assert_eq!(target.node.counters().statements_clock, 3);
+}
+
+#[test]
+fn ten_thousand_replays_count_once() {
+    let peers = peers(6);
+    let config = Config {
+        keys_per_second_peer: u32::MAX,
+        keys_per_second_network: u32::MAX,
+        ..Config::default()
+    };
+    let mut target = Target::new(&peers, config);
+    let signed = peers[0].statement(5, NOW.epoch(), vec![Key(1)], true).sign(&peers[0].site);
+    for _ in 0..10_000 {
+        target.state(&peers[0], signed.clone(), vec![Key(1)]);
+    }
+    assert_eq!(target.node.held(Key(1)).len(), 1);
+    // Brought by another, it is refused: a peer states for its own site only.
+    assert_eq!(target.state(&peers[1], signed, vec![Key(1)]), Some(Standing::False));
+    assert_eq!(target.node.counters().statements_replayed, 9_999);
+}
+
+#[test]
+fn a_site_that_gives_one_number_twice_is_proved_to() {
+    let peers = peers(6);
+    let mut target = Target::new(&peers, Config::default());
+    let keys = vec![Key(3), Key(9)];
+    let one = peers[0].statement(7, NOW.epoch(), keys.clone(), false);
+    let two = peers[0].statement(7, NOW.epoch(), vec![Key(3), Key(11)], false);
+    target.state(&peers[0], one.sign(&peers[0].site), keys);
+    target.state(&peers[0], two.sign(&peers[0].site), vec![Key(3), Key(11)]);
+    let proofs: Vec<_> = target.node.equivocators().collect();
+    assert_eq!(proofs.len(), 1);
+    assert_eq!(proofs[0].0, peers[0].site.site());
+    assert_ne!(proofs[0].1.0, proofs[0].1.1);
+}
+
+#[test]
+fn a_flood_of_keys_pushes_out_itself() {
+    let peers = peers(40);
+    let most = 20_000;
+    let config = Config {
+        records_max: most,
+        keys_per_second_peer: u32::MAX,
+        keys_per_second_network: u32::MAX,
+        ..Config::default()
+    };
+    let mut target = Target::new(&peers, config);
+    let mut honest = Vec::new();
+    for (number, peer) in peers[1..].iter().enumerate() {
+        for at in 0..100u64 {
+            let key = Key((number as u64) << 32 | at);
+            let said = record(peer, at, key);
+            target.frame(peer, said.encode());
+            honest.push(key);
+        }
+    }
+    for at in 0..100_000u64 {
+        let said = record(&peers[0], at, Key(1 << 60 | at));
+        target.frame(&peers[0], said.encode());
+    }
+    let status = target.node.status();
+    assert!(status.records <= most, "{status:?}");
+    let lost = honest.iter().filter(|key| target.node.held(**key).is_empty()).count();
+    assert!(lost * 100 <= honest.len(), "{lost} of {} honest keys lost", honest.len());
+    assert!(target.node.counters().records_dropped > 80_000);
+}
+
+fn record(peer: &Peer, seq: u64, key: Key) -> Request {
+    let statement = peer.statement(seq, NOW.epoch(), vec![key], false);
+    let (mail, epoch, kind) = (statement.mail, statement.epoch, statement.kind);
+    let said = Said::Record { mail, seq, epoch, kind, home: key };
+    Request::Observe(Observe {
+        keys: vec![key],
+        ask: 0,
+        under: 1,
+        said,
+        inline: false,
+        known: vec![],
+    })
+}
+
+#[test]
+fn a_flood_of_questions_is_held_to_its_quota_and_others_are_served() {
+    let peers = peers(10);
+    let mut target = Target::new(&peers, Config::default());
+    let ask = |key| {
+        let said = Said::Nothing;
+        Request::Observe(Observe {
+            keys: vec![Key(key)],
+            ask: 1,
+            under: 0,
+            said,
+            inline: true,
+            known: vec![],
+        })
+        .encode()
+    };
+    let mut served = 0;
+    for second in 0..10 {
+        for at in 0..10_000 {
+            served += usize::from(refusal(&target.frame(&peers[0], ask(at))).is_none());
+        }
+        let honest = target.frame(&peers[1], ask(second));
+        assert!(refusal(&honest).is_none(), "{honest:?}");
+        target.wait(1_000);
+    }
+    assert!(served <= 2_400 * 21, "{served} of 100,000 served");
+    assert_eq!(target.node.counters().quota_refused, 100_000 - served as u64);
+}
+
+#[test]
+fn offers_of_nothing_are_bounded() {
+    let peers = peers(10);
+    let config = Config {
+        keys_per_second_peer: u32::MAX,
+        keys_per_second_network: u32::MAX,
+        ..Config::default()
+    };
+    let mut target = Target::new(&peers, config);
+    for round in 0..2_000u64 {
+        let refs = (0..256)
+            .map(|at| Ref { key: Key(at), tag: Tag(round << 32 | at), home: Key(at) })
+            .collect();
+        target.frame(&peers[0], Request::Offer { here: true, refs }.encode());
+    }
+    target.wait(1_000);
+    assert!(target.node.status().records == 0, "nothing is taken without a signature");
+    let sums = [1; DIGEST_BUCKETS];
+    let all = Request::Digest { first: Key(0), last: Key(u64::MAX), sums }.encode();
+    assert!(refusal(&target.frame(&peers[0], all)).is_none());
+    let backwards = Request::Digest { first: Key(9), last: Key(1), sums }.encode();
+    assert!(refusal(&target.frame(&peers[0], backwards)).is_none());
+    let many = Request::Fetch((0..FETCH_MAX as u64).map(Tag).collect()).encode();
+    assert!(refusal(&target.frame(&peers[0], many)).is_none());
+}
+
+#[test]
+fn clocks_far_off_never_panic() {
+    let peers = peers(3);
+    for wall in [0, 1, 900, NOW.0 * 2, u64::from(u32::MAX) * 900, u64::MAX / 2, u64::MAX] {
+        let mut target = Target::new(&peers, Config::default());
+        target.now.wall = Time(wall);
+        target.now.ms = u64::MAX / 2;
+        let signed = peers[0].statement(5, NOW.epoch(), vec![Key(1)], true).sign(&peers[0].site);
+        let _ = target.state(&peers[0], signed, vec![Key(1)]);
+        target.now.wall = Time(NOW.0 - 7_200);
+        let _ = target.frame(&peers[0], Request::Fetch(vec![Tag(1)]).encode());
+    }
+}

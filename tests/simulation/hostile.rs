@@ -1,0 +1,145 @@
+//! Peers that lie, flood and send rubbish, against one real node.
+
+use std::net::IpAddr;
+
+use novacula_catalog::node::wire::{Observe, Refusal, Request, Response, Said, Standing};
+use novacula_catalog::node::{
+    Action, CallId, Config, Event, Group, HostCertificate, MemberRecord, Node, NodeId, Now,
+    Observation, Start,
+};
+use novacula_catalog::{
+    Copies, Epoch, Facts, Identity, Key, Kind, MailId, Opinion, Statement, Time,
+};
+
+/// When it happens.
+pub const NOW: Time = Time(1_800_000_000);
+
+/// A peer of the node, with keys of its own.
+pub struct Peer {
+    /// The host's key.
+    pub host: Identity,
+    /// The site's key.
+    pub site: Identity,
+}
+
+impl Peer {
+    /// Peer number `number`.
+    #[must_use]
+    pub fn new(number: u16) -> Self {
+        let mut seed = [9; 32];
+        seed[..2].copy_from_slice(&number.to_le_bytes());
+        let host = Identity::from_seed(&seed);
+        seed[31] = 1;
+        Self { host, site: Identity::from_seed(&seed) }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        NodeId::of(&self.host)
+    }
+
+    fn record(&self, address: IpAddr, observers: &[&Peer]) -> MemberRecord {
+        let until = Time(NOW.0 + 1_000_000);
+        let certificate = HostCertificate::issue(&self.site, self.id(), until);
+        let seen = observers.iter().map(|by| Observation::make(&by.host, self.id(), address, NOW));
+        let addresses = vec![address.to_string()];
+        MemberRecord::make(&self.host, &Group::Open, certificate, NOW, addresses, seen.collect())
+    }
+
+    /// A statement of its site under `keys`.
+    #[must_use]
+    pub fn statement(&self, seq: u64, epoch: Epoch, keys: Vec<Key>, opinion: bool) -> Statement {
+        let kind = match opinion {
+            true => Kind::Opinion { opinion: Opinion::Report, nilsimsa: None },
+            false => Kind::Sighting { copies: Copies::One, facts: Facts::default() },
+        };
+        Statement::new(self.site.site(), MailId(seq), seq, epoch, keys, kind)
+    }
+}
+
+/// One real node that knows `peers`, each in a network of its own.
+pub struct Target {
+    /// The node.
+    pub node: Node,
+    /// Its time.
+    pub now: Now,
+    rng: fastrand::Rng,
+    calls: u64,
+    /// Peers that it banned.
+    pub banned: Vec<NodeId>,
+}
+
+impl Target {
+    /// A node, with settings of the test's choice.
+    #[must_use]
+    pub fn new(peers: &[Peer], config: Config) -> Self {
+        let own = Peer::new(60_000);
+        let mut rng = fastrand::Rng::with_seed(1);
+        let at = |number: usize| -> IpAddr {
+            let byte = |value: usize| u8::try_from(value % 256).unwrap_or(0);
+            [10, byte(number / 200 + 1), byte(number % 200), 1].into()
+        };
+        let observers: Vec<&Peer> = peers.iter().take(3).collect();
+        let mut members: Vec<_> = peers
+            .iter()
+            .enumerate()
+            .map(|(number, peer)| {
+                let others: Vec<&Peer> =
+                    observers.iter().filter(|one| one.id() != peer.id()).take(2).copied().collect();
+                std::sync::Arc::new(peer.record(at(number), &others))
+            })
+            .collect();
+        members.push(std::sync::Arc::new(own.record(at(999), &observers)));
+        let certificate = HostCertificate::issue(&own.site, own.id(), Time(NOW.0 + 1_000_000));
+        let start = Start {
+            host: own.host,
+            certificate,
+            boot: NOW,
+            outbox: Vec::new(),
+            members,
+            addresses: vec!["own".to_owned()],
+        };
+        let now = Now { wall: NOW, ms: 1_000 };
+        let mut node = Node::new(start, config, now, &mut rng);
+        let _ = node.handle(Event::Tick, now, &mut rng);
+        Self { node, now, rng, calls: 0, banned: Vec::new() }
+    }
+
+    /// Sends a frame as `peer`, gives the answer.
+    pub fn frame(&mut self, peer: &Peer, frame: Vec<u8>) -> Response {
+        self.calls += 1;
+        let call = CallId(self.calls);
+        let event = Event::Request { peer: peer.id(), call, frame };
+        let actions = self.node.handle(event, self.now, &mut self.rng);
+        let mut answer = None;
+        for action in actions {
+            match action {
+                Action::Respond { call: of, frame } if of == call => {
+                    answer = Response::decode(&frame).ok();
+                }
+                Action::Ban { peer, .. } => self.banned.push(peer),
+                _ => {}
+            }
+        }
+        answer.unwrap_or(Response::Refused { why: Refusal::Malformed, retry_secs: u32::MAX })
+    }
+
+    /// States a whole statement as `peer`, gives what became of it.
+    pub fn state(&mut self, peer: &Peer, signed: Vec<u8>, keys: Vec<Key>) -> Option<Standing> {
+        let under = (1u64 << keys.len()) - 1;
+        let said = Said::Whole(signed);
+        let observe = Observe { keys, ask: 0, under, said, inline: false, known: Vec::new() };
+        match self.frame(peer, Request::Observe(observe).encode()) {
+            Response::Observed { standing, .. } => Some(standing),
+            _ => None,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, ms: u64) {
+        self.now.ms += ms;
+        self.now.wall = Time(self.now.wall.0 + ms / 1000);
+        let _ = self.node.handle(Event::Tick, self.now, &mut self.rng);
+    }
+}

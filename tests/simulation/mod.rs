@@ -1,0 +1,16 @@
+//! Thousands of nodes of the peer catalog in one process, from one seed. The nodes are the real
+//! ones ([`novacula_catalog::node::Node`]); what is played is everything around them: network,
+//! clocks, disks, crashes ([`World`]), mail ([`mail`]) and what must hold ([`check`]).
+//!
+//! Key decision: nothing but the seed decides. Every draw comes from one generator in a fixed
+//! order, so a failure is replayed by its seed; each run prints it first.
+
+pub mod check;
+pub mod hostile;
+pub mod mail;
+pub mod scenario;
+pub mod site;
+pub mod world;
+
+pub use mail::{Campaign, Mail};
+pub use world::{Faults, Options, World};

@@ -1,0 +1,65 @@
+//! `sim`: the simulator by hand, for figures. Each command prints what docs/measurements.md
+//! quotes; `--seed` replays a run.
+
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use novacula_tests::simulation::scenario::{
+    churn, crash_a_fifth, flow, kill_two, options, partition,
+};
+use novacula_tests::simulation::{Faults, World};
+
+#[derive(Parser)]
+struct Arguments {
+    /// Decides everything.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Nodes, each a site of its own.
+    #[arg(long, default_value_t = 200)]
+    sites: usize,
+    /// Mails delivered.
+    #[arg(long, default_value_t = 1_000)]
+    mails: usize,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum What {
+    /// Bytes, keys and requests a mail; recall beside a global table.
+    Flow,
+    /// A fifth crashes at once.
+    Crash,
+    /// Half of all come and go in an hour.
+    Churn,
+    /// Two halves cut for five minutes.
+    Partition,
+    /// Two of the sites killed while reports flow, a hundred times.
+    Kill,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let Arguments { seed, sites, mails, what } = arguments;
+    println!("seed {seed}, {sites} sites");
+    let start = Instant::now();
+    match what {
+        What::Flow => {
+            let mut world = World::new(options(seed, sites, Faults::none()));
+            world.start_acquainted();
+            println!("started after {:.1} s", start.elapsed().as_secs_f64());
+            world.run_for(3_000);
+            println!("{:#?}", flow(&mut world, mails));
+        }
+        What::Crash => println!("{:?}", crash_a_fifth(seed, sites, mails)),
+        What::Churn => println!("{:?}", churn(seed, sites, mails, 0.5, 60)),
+        What::Partition => println!("{:?}", partition(seed, sites, 300_000, Faults::all()).1),
+        What::Kill => {
+            for run in 0..100 {
+                let faults = if run % 2 == 0 { Faults::none() } else { Faults::all() };
+                println!("run {run}: {:?}", kill_two(seed * 1000 + run, sites, faults));
+            }
+        }
+    }
+    println!("took {:.1} s", start.elapsed().as_secs_f64());
+}

@@ -1,0 +1,167 @@
+//! One site in the simulation: the agent's part around a node (numbers, catalog, disk), in the
+//! same order as the real agent: an opinion is on the disk before it is spoken of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+
+use novacula_catalog::node::{
+    Config, Group, HostCertificate, MemberRecord, Node, NodeId, Now, PrefixBits, Start, Verifier,
+    WireError,
+};
+use novacula_catalog::{
+    Catalog, Identity, Network, Site, SiteId, Statement, StatementError, Time, Witness,
+};
+
+/// Checks every signature, but each only once in the whole simulation: a process of its own would
+/// check it again, which costs time and changes nothing.
+#[derive(Default)]
+pub struct Memo {
+    statements: Mutex<HashMap<[u8; 32], Result<Statement, StatementError>>>,
+    members: Mutex<HashMap<[u8; 32], Result<Arc<MemberRecord>, WireError>>>,
+}
+
+impl Verifier for Memo {
+    fn statement(&self, signed: &[u8]) -> Result<Statement, StatementError> {
+        let mut known = self.statements.lock().map_err(|_| StatementError::Malformed)?;
+        let hash = *blake3::hash(signed).as_bytes();
+        known.entry(hash).or_insert_with(|| Statement::decode_verified(signed)).clone()
+    }
+
+    fn member(&self, record: &[u8], now: Time) -> Result<Arc<MemberRecord>, WireError> {
+        let mut known = self.members.lock().map_err(|_| WireError::Malformed)?;
+        let hash = *blake3::hash(record).as_bytes();
+        let checked = || {
+            let record = MemberRecord::decode(record)?;
+            if record.holds(now) { Ok(Arc::new(record)) } else { Err(WireError::Malformed) }
+        };
+        known.entry(hash).or_insert_with(checked).clone()
+    }
+}
+
+/// What survives a crash.
+#[derive(Default)]
+pub struct Disk {
+    /// Opinions not settled.
+    pub outbox: BTreeMap<u64, Vec<u8>>,
+    /// The address book.
+    pub members: BTreeMap<NodeId, Arc<MemberRecord>>,
+    /// Own statements, as the agent's database keeps them.
+    pub own: Vec<Witness>,
+}
+
+/// A site with one host.
+pub struct SimSite {
+    /// The site's key pair.
+    pub identity: Identity,
+    seed: [u8; 32],
+    /// Where its host is.
+    pub address: IpAddr,
+    /// How wrong its clock is, in seconds.
+    pub skew_secs: i64,
+    /// The node, while it runs.
+    pub node: Option<Node>,
+    /// How often it started.
+    pub boots: u64,
+    /// What survives a crash.
+    pub disk: Disk,
+    /// Its numbers and copies.
+    pub site: Site,
+    /// What it knows without asking.
+    pub catalog: Catalog,
+    certificate: HostCertificate,
+}
+
+/// Catalog of a site in the simulation, in statements.
+const STATEMENTS_MAX: usize = 20_000;
+
+impl SimSite {
+    /// Site number `index` in network number `network`.
+    #[must_use]
+    pub fn new(index: usize, network: usize, start: Time) -> Self {
+        let seed_of =
+            |what: &[u8]| *blake3::hash(&[what, &index.to_le_bytes()[..]].concat()).as_bytes();
+        let identity = Identity::from_seed(&seed_of(b"site"));
+        let seed = seed_of(b"host");
+        let host = NodeId::of(&Identity::from_seed(&seed));
+        let until = Time(start.0 + 400 * 24 * 3600);
+        let certificate = HostCertificate::issue(&identity, host, until);
+        let (high, low) = (network / 200 + 1, network % 200);
+        let byte = |value: usize| u8::try_from(value % 256).unwrap_or(0);
+        let address = Ipv4Addr::new(byte(high), byte(low), byte(index / 250), byte(index % 250));
+        let site = Site::new(identity.site(), Network::HOME, 0);
+        let catalog = Catalog::new(identity.site(), STATEMENTS_MAX);
+        Self {
+            identity,
+            seed,
+            address: address.into(),
+            skew_secs: 0,
+            node: None,
+            boots: 0,
+            disk: Disk::default(),
+            site,
+            catalog,
+            certificate,
+        }
+    }
+
+    /// Who its host is.
+    #[must_use]
+    pub fn host(&self) -> NodeId {
+        NodeId::of(&Identity::from_seed(&self.seed))
+    }
+
+    /// Its site.
+    #[must_use]
+    pub fn id(&self) -> SiteId {
+        self.identity.site()
+    }
+
+    /// The host's key pair.
+    #[must_use]
+    pub fn host_key(&self) -> Identity {
+        Identity::from_seed(&self.seed)
+    }
+
+    /// The site's word for the host.
+    #[must_use]
+    pub fn certificate(&self) -> HostCertificate {
+        self.certificate.clone()
+    }
+
+    /// Starts the node from what is on the disk.
+    pub fn boot(
+        &mut self,
+        group: &Group,
+        verifier: &Arc<Memo>,
+        bootstrap: Vec<String>,
+        now: Now,
+        rng: &mut fastrand::Rng,
+    ) {
+        self.boots += 1;
+        self.catalog = Catalog::new(self.id(), STATEMENTS_MAX);
+        for witness in &self.disk.own {
+            self.catalog.insert(witness.clone());
+        }
+        // The agent reserves numbers in blocks: after a restart it goes on above all of them.
+        let next_seq = self.site.next_seq() + 1_000;
+        self.site = Site::new(self.id(), Network::HOME, next_seq);
+        let config = Config {
+            group: group.clone(),
+            prefix: PrefixBits::default(),
+            bootstrap,
+            verifier: Arc::clone(verifier) as Arc<dyn Verifier>,
+            hot_max: 2_000,
+            ..Config::default()
+        };
+        let start = Start {
+            host: self.host_key(),
+            certificate: self.certificate.clone(),
+            boot: Time(now.wall.0 + self.boots),
+            outbox: self.disk.outbox.values().cloned().collect(),
+            members: self.disk.members.values().cloned().collect(),
+            addresses: vec![self.address.to_string()],
+        };
+        self.node = Some(Node::new(start, config, now, rng));
+    }
+}

@@ -1,0 +1,578 @@
+//! The world around the nodes: a queue of events in time, a network that delays, loses, doubles
+//! and reorders, partitions, crashes and wrong clocks.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+
+use novacula_catalog::node::{
+    Action, CallId, Completeness, Event, Failure, GossipId, Group, Keep, NodeId, Now, Purpose,
+    QueryId, RequestId, Topic,
+};
+use novacula_catalog::{Facts, Match, Opinion, Probe, Time, Witness};
+
+use super::check::Ledger;
+use super::mail::Mail;
+use super::site::{Memo, SimSite};
+
+/// What goes wrong, all in one place.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// Least and most time that a frame takes, in milliseconds.
+    pub delay_ms: (u64, u64),
+    /// Share of frames lost.
+    pub loss: f64,
+    /// Share of frames that come twice.
+    pub duplicate: f64,
+    /// How wrong clocks may be, in seconds, to either side.
+    pub skew_secs: i64,
+}
+
+impl Faults {
+    /// A network without faults.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { delay_ms: (20, 20), loss: 0.0, duplicate: 0.0, skew_secs: 0 }
+    }
+
+    /// Everything at once: 10 to 200 ms (so frames overtake each other), 2 % lost, 2 % doubled,
+    /// clocks wrong by up to five minutes.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { delay_ms: (10, 200), loss: 0.02, duplicate: 0.02, skew_secs: 300 }
+    }
+}
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decides everything.
+    pub seed: u64,
+    /// Sites, each with one host.
+    pub sites: usize,
+    /// Networks that they are spread over.
+    pub networks: usize,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The network of peers.
+    pub group: Group,
+}
+
+enum What {
+    Tick,
+    Request { from: usize, request: RequestId, frame: Vec<u8>, until_ms: u64 },
+    Response { from: NodeId, request: RequestId, frame: Vec<u8> },
+    Failed { request: RequestId, why: Failure },
+    Gossip { from: NodeId, topic: Topic, frame: Arc<[u8]> },
+    Disconnected { peer: NodeId },
+}
+
+struct Due {
+    at_ms: u64,
+    order: u64,
+    to: usize,
+    /// For which start of the node; a later one does not get it.
+    boot: u64,
+    what: What,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at_ms, self.order) == (other.at_ms, other.order)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at_ms, self.order).cmp(&(other.at_ms, other.order))
+    }
+}
+
+/// A question that was asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// By which site.
+    pub site: usize,
+    /// When, in milliseconds.
+    pub at_ms: u64,
+    /// The mail.
+    pub mail: Mail,
+    /// Sites that a table of everything, everywhere at once, would have named.
+    pub truth: usize,
+    /// Of these the ones that the answer, with what was known already, named.
+    pub found: usize,
+    /// How complete it was; none while it is open.
+    pub answer: Option<Completeness>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// When the simulation begins.
+const START: Time = Time(1_800_000_000);
+/// Sites whose statements make a mail known well enough not to ask (the hot set's threshold).
+const KNOWN_SITES: usize = 3;
+
+/// Everything.
+pub struct World {
+    /// What is simulated.
+    pub options: Options,
+    /// All sites, running or not.
+    pub sites: Vec<SimSite>,
+    /// All that was ever said.
+    pub ledger: Ledger,
+    /// Questions by number.
+    pub asked: BTreeMap<QueryId, Asked>,
+    /// Checks that were decided without a question.
+    pub local: u64,
+    /// The one source of chance.
+    pub rng: fastrand::Rng,
+    now_ms: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    order: u64,
+    index: HashMap<NodeId, usize>,
+    links: HashSet<(usize, usize)>,
+    parts: Vec<u8>,
+    verifier: Arc<Memo>,
+    calls: HashMap<CallId, (usize, RequestId, u64)>,
+    bootstrap: Vec<String>,
+}
+
+impl World {
+    /// All sites of the options, none running.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let mut rng = fastrand::Rng::with_seed(options.seed);
+        let networks = options.networks.max(1);
+        let mut sites: Vec<SimSite> =
+            (0..options.sites).map(|index| SimSite::new(index, index % networks, START)).collect();
+        let skew = options.faults.skew_secs;
+        for site in &mut sites {
+            site.skew_secs = if skew == 0 { 0 } else { rng.i64(-skew..=skew) };
+        }
+        let index = sites.iter().enumerate().map(|(at, site)| (site.host(), at)).collect();
+        let parts = vec![0; sites.len()];
+        Self {
+            options,
+            sites,
+            ledger: Ledger::default(),
+            asked: BTreeMap::new(),
+            local: 0,
+            rng,
+            now_ms: 0,
+            queue: BinaryHeap::new(),
+            order: 0,
+            index,
+            links: HashSet::new(),
+            parts,
+            verifier: Arc::default(),
+            calls: HashMap::new(),
+            bootstrap: Vec::new(),
+        }
+    }
+
+    /// Milliseconds since the beginning.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The true time.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        Time(START.0 + self.now_ms / 1000)
+    }
+
+    fn now_at(&self, site: usize) -> Now {
+        let wall = self.time().0.saturating_add_signed(self.sites[site].skew_secs);
+        Now { wall: Time(wall), ms: self.now_ms }
+    }
+
+    /// Sites whose nodes run.
+    #[must_use]
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.sites.len()).filter(|at| self.sites[*at].node.is_some()).collect()
+    }
+
+    /// Starts a node.
+    pub fn start(&mut self, site: usize) {
+        let now = self.now_at(site);
+        let (group, verifier) = (self.options.group.clone(), Arc::clone(&self.verifier));
+        let own = self.sites[site].address.to_string();
+        let bootstrap = self.bootstrap.iter().filter(|one| **one != own).cloned().collect();
+        self.sites[site].boot(&group, &verifier, bootstrap, now, &mut self.rng);
+        let first = self.now_ms + self.rng.u64(1..1000);
+        self.push(first, site, What::Tick);
+    }
+
+    /// Starts all nodes, which know the first only, one after another.
+    pub fn start_from_one(&mut self, apart_ms: u64) {
+        self.bootstrap = vec![self.sites[0].address.to_string()];
+        for site in 0..self.sites.len() {
+            self.start(site);
+            self.run_for(apart_ms);
+        }
+    }
+
+    /// Starts all nodes as if they had run for long: their address books hold everybody.
+    pub fn start_acquainted(&mut self) {
+        let records = super::check::acquainted_records(&self.sites, self.time());
+        for site in 0..self.sites.len() {
+            self.sites[site].disk.members =
+                records.iter().map(|record| (record.node, Arc::clone(record))).collect();
+            self.start(site);
+            self.sites[site].disk.members = BTreeMap::new();
+        }
+    }
+
+    /// Kills a node: all that is not on its disk is gone.
+    pub fn crash(&mut self, site: usize) {
+        self.sites[site].node = None;
+        let peers: Vec<(usize, usize)> =
+            self.links.iter().filter(|(a, b)| *a == site || *b == site).copied().collect();
+        let mut others: Vec<usize> = Vec::new();
+        for link in peers {
+            self.links.remove(&link);
+            others.push(if link.0 == site { link.1 } else { link.0 });
+        }
+        others.sort_unstable();
+        others.dedup();
+        let peer = self.sites[site].host();
+        for other in others {
+            self.push(self.now_ms + 50, other, What::Disconnected { peer });
+        }
+    }
+
+    /// A node leaves in order, which takes it ten seconds.
+    pub fn leave(&mut self, site: usize) {
+        self.event(site, Event::Leave);
+    }
+
+    /// Cuts the network: sites reach only those with the same number.
+    pub fn partition(&mut self, part_of: impl Fn(usize) -> u8) {
+        self.parts = (0..self.sites.len()).map(part_of).collect();
+        let parts = self.parts.clone();
+        self.links.retain(|(a, b)| parts[*a] == parts[*b]);
+    }
+
+    /// Mends it.
+    pub fn heal(&mut self) {
+        self.parts = vec![0; self.sites.len()];
+    }
+
+    fn push(&mut self, at_ms: u64, to: usize, what: What) {
+        self.order += 1;
+        let boot = self.sites[to].boots;
+        self.queue.push(Reverse(Due { at_ms, order: self.order, to, boot, what }));
+    }
+
+    fn delay(&mut self) -> u64 {
+        let (least, most) = self.options.faults.delay_ms;
+        self.rng.u64(least..=most.max(least))
+    }
+
+    fn loses(&mut self) -> bool {
+        self.options.faults.loss > 0.0 && self.rng.f64() < self.options.faults.loss
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        while self.queue.peek().is_some_and(|Reverse(due)| due.at_ms <= end) {
+            let Some(Reverse(due)) = self.queue.pop() else { break };
+            self.now_ms = self.now_ms.max(due.at_ms);
+            if self.sites[due.to].boots == due.boot && self.sites[due.to].node.is_some() {
+                self.dispatch(due.to, due.what);
+            } else if let What::Request { from, request, until_ms, .. } = due.what {
+                // Nobody is there.
+                self.fail(from, request, Failure::Unreachable, until_ms.min(self.now_ms + 20));
+            }
+        }
+        self.now_ms = end;
+    }
+
+    fn fail(&mut self, to: usize, request: RequestId, why: Failure, at_ms: u64) {
+        self.push(at_ms.max(self.now_ms), to, What::Failed { request, why });
+    }
+
+    fn dispatch(&mut self, to: usize, what: What) {
+        match what {
+            What::Tick => {
+                self.event(to, Event::Tick);
+                let wake = self.sites[to].node.as_ref().map_or(u64::MAX, |node| node.wake_ms());
+                if wake != u64::MAX {
+                    self.push(wake.max(self.now_ms + 1), to, What::Tick);
+                }
+            }
+            What::Request { from, request, frame, until_ms } => {
+                let call = CallId(self.order * 8 + 1);
+                self.order += 1;
+                self.calls.insert(call, (from, request, until_ms));
+                let peer = self.sites[from].host();
+                self.event(to, Event::Request { peer, call, frame });
+            }
+            What::Response { from, request, frame } => {
+                let _ = from;
+                self.event(to, Event::Response { request, frame });
+            }
+            What::Failed { request, why } => self.event(to, Event::Failed { request, why }),
+            What::Gossip { from, topic, frame } => {
+                let id = GossipId(self.order);
+                self.event(to, Event::Gossip { from, id, topic, frame: frame.to_vec() });
+            }
+            What::Disconnected { peer } => self.event(to, Event::Disconnected { peer }),
+        }
+    }
+
+    /// Hands an event to a node and does what it wants done.
+    pub fn event(&mut self, site: usize, event: Event) {
+        let now = self.now_at(site);
+        let Some(node) = self.sites[site].node.as_mut() else { return };
+        let actions = node.handle(event, now, &mut self.rng);
+        for action in actions {
+            self.act(site, action);
+        }
+    }
+
+    fn act(&mut self, site: usize, action: Action) {
+        match action {
+            Action::Send { to, request, frame, timeout_ms, .. } => {
+                self.send(site, to, request, frame, timeout_ms);
+            }
+            Action::Respond { call, frame } => {
+                let Some((to, request, until_ms)) = self.calls.remove(&call) else { return };
+                let at_ms = self.now_ms + self.delay();
+                if self.parts[site] != self.parts[to] || self.loses() || at_ms > until_ms {
+                    self.fail(to, request, Failure::Timeout, until_ms);
+                    return;
+                }
+                let from = self.sites[site].host();
+                if self.options.faults.duplicate > self.rng.f64() {
+                    let twice = What::Response { from, request, frame: frame.clone() };
+                    self.push(at_ms + 1, to, twice);
+                }
+                self.push(at_ms, to, What::Response { from, request, frame });
+            }
+            Action::Gossip { topic, frame } => self.spread(site, topic, &frame),
+            Action::Dial { address } => self.dial(site, &address),
+            Action::Keep(keep) => self.keep(site, keep),
+            Action::Answered { query, witnesses, completeness, took_ms } => {
+                self.answered(site, query, witnesses, completeness, took_ms);
+            }
+            Action::Learned { witnesses, .. } => {
+                for witness in witnesses {
+                    self.sites[site].catalog.insert(witness);
+                }
+            }
+            Action::Left => self.crash(site),
+            Action::GossipVerdict { .. } | Action::Ban { .. } => {}
+        }
+    }
+
+    fn send(
+        &mut self,
+        site: usize,
+        to: NodeId,
+        request: RequestId,
+        frame: Vec<u8>,
+        timeout_ms: u64,
+    ) {
+        let until_ms = self.now_ms + timeout_ms;
+        let Some(other) = self.index.get(&to).copied() else {
+            self.fail(site, request, Failure::Unreachable, self.now_ms + 1);
+            return;
+        };
+        if self.parts[site] != self.parts[other] || self.sites[other].node.is_none() {
+            self.fail(site, request, Failure::Unreachable, self.now_ms + 1_000);
+            return;
+        }
+        let mut delay = self.delay();
+        if self.link(site, other) {
+            // A round trip for the connection.
+            delay += 2 * delay;
+        }
+        if self.loses() {
+            self.fail(site, request, Failure::Timeout, until_ms);
+            return;
+        }
+        let at_ms = self.now_ms + delay;
+        if self.options.faults.duplicate > self.rng.f64() {
+            let twice = What::Request { from: site, request, frame: frame.clone(), until_ms };
+            self.push(at_ms + 3, other, twice);
+        }
+        self.push(at_ms, other, What::Request { from: site, request, frame, until_ms });
+    }
+
+    /// Makes a connection; false when there is one.
+    fn link(&mut self, from: usize, to: usize) -> bool {
+        if from == to || !self.links.insert((from.min(to), from.max(to))) {
+            return false;
+        }
+        let (one, two) = (self.sites[from].host(), self.sites[to].host());
+        let (at_one, at_two) = (self.sites[from].address, self.sites[to].address);
+        self.event(to, Event::Connected { peer: one, observed: Some(at_one), dialled: false });
+        self.event(from, Event::Connected { peer: two, observed: Some(at_two), dialled: true });
+        true
+    }
+
+    fn dial(&mut self, site: usize, address: &str) {
+        let found = self.sites.iter().position(|one| one.address.to_string() == address);
+        match found
+            .filter(|at| self.sites[*at].node.is_some() && self.parts[*at] == self.parts[site])
+        {
+            Some(other) => {
+                self.link(site, other);
+            }
+            None => self.event(site, Event::DialFailed { address: address.to_owned() }),
+        }
+    }
+
+    /// Gossip reaches everybody on the same side, each by several ways, at his own time.
+    fn spread(&mut self, site: usize, topic: Topic, frame: &[u8]) {
+        let frame: Arc<[u8]> = frame.into();
+        let from = self.sites[site].host();
+        for other in 0..self.sites.len() {
+            let there = self.sites[other].node.is_some() && self.parts[other] == self.parts[site];
+            if other == site || !there || (self.loses() && self.loses()) {
+                continue;
+            }
+            let hops = self.rng.u64(1..=4);
+            let at_ms = self.now_ms + hops * self.delay();
+            self.push(at_ms, other, What::Gossip { from, topic, frame: Arc::clone(&frame) });
+        }
+    }
+
+    fn keep(&mut self, site: usize, keep: Keep) {
+        let disk = &mut self.sites[site].disk;
+        match keep {
+            Keep::Settled { seq } => {
+                disk.outbox.remove(&seq);
+            }
+            // Large worlds keep no books: nobody restarts into an empty network there.
+            Keep::Member { node, record } if self.options.sites <= 1_000 => {
+                if let Ok(record) = novacula_catalog::node::MemberRecord::decode(&record) {
+                    disk.members.insert(node, Arc::new(record));
+                }
+            }
+            Keep::Member { .. } => {}
+            Keep::Forget { node } => {
+                disk.members.remove(&node);
+            }
+        }
+    }
+
+    /// A mail is delivered at a site: the agent's check.
+    pub fn deliver(&mut self, site: usize, mail: &Mail, deadline_ms: u64) -> Option<QueryId> {
+        let wall = self.now_at(site).wall;
+        let probe = Probe::new(&mail.digests, None, wall);
+        let matches = self.sites[site].catalog.matches(&probe);
+        let at = &mut self.sites[site];
+        at.node.as_ref()?;
+        let sighting = at.site.sight(&matches, &probe, Facts::default(), 1, wall);
+        let signed = sighting.as_ref().map(|witness| witness.statement.sign(&at.identity));
+        let truth = self.ledger.sites_that_saw(&probe, at.id());
+        let known: Vec<Arc<Witness>> = matches.iter().map(|one| Arc::clone(&one.witness)).collect();
+        if let Some(witness) = sighting {
+            at.catalog.insert(witness.clone());
+            at.disk.own.push(witness.clone());
+            self.ledger.say(witness.statement);
+        }
+        if distinct(&matches) > KNOWN_SITES {
+            self.local += 1;
+            if let Some(signed) = signed {
+                self.event(site, Event::Publish { signed });
+            }
+            return None;
+        }
+        self.order += 1;
+        let query = QueryId(self.order);
+        let asked = Asked {
+            site,
+            at_ms: self.now_ms,
+            mail: mail.clone(),
+            truth: truth.len(),
+            found: 0,
+            answer: None,
+            took_ms: 0,
+        };
+        self.asked.insert(query, asked);
+        let probe = Box::new(probe);
+        self.event(site, Event::Query { query, probe, sighting: signed, known, deadline_ms });
+        let wake = self.sites[site].node.as_ref().map_or(u64::MAX, |node| node.wake_ms());
+        self.push(wake.max(self.now_ms + 1).min(self.now_ms + 1_000), site, What::Tick);
+        Some(query)
+    }
+
+    fn answered(
+        &mut self,
+        site: usize,
+        query: QueryId,
+        witnesses: Vec<Witness>,
+        completeness: Completeness,
+        took_ms: u64,
+    ) {
+        for witness in witnesses {
+            self.sites[site].catalog.insert(witness);
+        }
+        let Some(asked) = self.asked.get(&query) else { return };
+        let probe = Probe::new(&asked.mail.digests, None, self.now_at(site).wall);
+        let found =
+            distinct_others(&self.sites[site].catalog.matches(&probe), self.sites[site].id());
+        if let Some(asked) = self.asked.get_mut(&query) {
+            asked.found = found;
+            asked.answer = Some(completeness);
+            asked.took_ms = took_ms;
+        }
+    }
+
+    /// Somebody at a site speaks of a mail: durable first, then said. Gives its number.
+    pub fn speak(&mut self, site: usize, mail: &Mail, opinion: Opinion) -> Option<u64> {
+        let wall = self.now_at(site).wall;
+        let probe = Probe::new(&mail.digests, None, wall);
+        let matches = self.sites[site].catalog.matches(&probe);
+        let at = &mut self.sites[site];
+        at.node.as_ref()?;
+        let witness = at.site.opine(&matches, &probe, opinion, wall, wall);
+        let signed = witness.statement.sign(&at.identity);
+        let seq = witness.statement.seq;
+        at.disk.outbox.insert(seq, signed.clone());
+        at.disk.own.push(witness.clone());
+        at.catalog.insert(witness.clone());
+        self.ledger.say(witness.statement);
+        self.event(site, Event::Publish { signed });
+        Some(seq)
+    }
+
+    /// Bytes of frames that all nodes sent for a purpose.
+    #[must_use]
+    pub fn bytes(&self, purpose: Purpose) -> u64 {
+        let nodes = self.sites.iter().filter_map(|site| site.node.as_ref());
+        nodes.map(|node| node.counters().sent(purpose)).sum()
+    }
+
+    /// A counter, summed over all nodes.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        let nodes = self.sites.iter().filter_map(|site| site.node.as_ref());
+        let of = |list: Vec<(&'static str, &'static str, u64)>| {
+            list.into_iter().find(|one| one.0 == name).map_or(0, |one| one.2)
+        };
+        nodes.map(|node| of(node.counters().list())).sum()
+    }
+}
+
+fn distinct(matches: &[Match]) -> usize {
+    matches.iter().map(|one| one.witness.statement.site).collect::<HashSet<_>>().len()
+}
+
+fn distinct_others(matches: &[Match], home: novacula_catalog::SiteId) -> usize {
+    let sites = matches.iter().map(|one| one.witness.statement.site);
+    sites.filter(|site| *site != home).collect::<HashSet<_>>().len()
+}
