@@ -2,7 +2,7 @@
 //! `NOVACULA_FULL=1` the numbers are as written in docs/measurements.md.
 
 use novacula_tests::simulation::scenario::{
-    churn, crash_a_fifth, flow, kill_two, options, partition,
+    AFTER_MS, churn, crash_a_fifth, flow, kill_two, options, partition,
 };
 use novacula_tests::simulation::{Faults, World};
 
@@ -87,7 +87,7 @@ fn questions_find_what_a_global_table_would() {
     let mut world = World::new(options(seed(5), sites, Faults::none()));
     world.start_acquainted();
     world.run_for(5_000);
-    let flow = flow(&mut world, 600);
+    let flow = flow(&mut world, 600, 500, AFTER_MS);
     println!("{flow:#?}");
     assert!(flow.recall.truth > 300 && flow.recall.unanswered == 0, "{flow:?}");
     assert!(flow.recall.share() >= 0.99, "{flow:?}");
@@ -98,7 +98,7 @@ fn all_faults_at_once_and_every_question_is_answered() {
     let mut world = World::new(options(seed(6), 60, Faults::all()));
     world.start_from_one(100);
     world.run_for(60_000);
-    let flow = flow(&mut world, 300);
+    let flow = flow(&mut world, 300, 150, 5_000);
     assert_eq!(flow.recall.unanswered, 0, "{flow:?}");
 }
 
@@ -108,7 +108,7 @@ fn the_same_seed_plays_the_same() {
         let mut world = World::new(options(7, 20, Faults::all()));
         world.start_from_one(200);
         world.run_for(20_000);
-        let flow = flow(&mut world, 50);
+        let flow = flow(&mut world, 50, 150, 5_000);
         (format!("{flow:?}"), world.count("requests_sent"), world.count("requests_failed"))
     };
     assert_eq!(run(), run());

@@ -6,6 +6,7 @@
 //! order, so a failure is replayed by its seed; each run prints it first.
 
 pub mod check;
+pub mod costs;
 pub mod hostile;
 pub mod mail;
 pub mod scenario;

@@ -48,6 +48,17 @@ pub struct Flow {
 
 /// Mail for a while: of all mails `share` are copies of campaigns, which come to 2 to 30 sites.
 pub fn play_mail(world: &mut World, mails: usize, share: f64, over_ms: u64) -> Vec<Mail> {
+    play_mail_within(world, mails, share, over_ms, DEADLINE_MS)
+}
+
+/// The same with another deadline for the questions.
+pub fn play_mail_within(
+    world: &mut World,
+    mails: usize,
+    share: f64,
+    over_ms: u64,
+    deadline_ms: u64,
+) -> Vec<Mail> {
     let mut campaigns: Vec<(Campaign, usize)> = Vec::new();
     let mut all = Vec::with_capacity(mails);
     for number in 0..mails {
@@ -66,21 +77,24 @@ pub fn play_mail(world: &mut World, mails: usize, share: f64, over_ms: u64) -> V
         };
         let running = world.running();
         let site = running[world.rng.usize(..running.len())];
-        world.deliver(site, &mail, DEADLINE_MS);
+        world.deliver(site, &mail, deadline_ms);
         all.push(mail);
         world.run_for(over_ms / mails as u64);
     }
     all
 }
 
+/// What was said is offered again after 15 minutes; that is part of its cost.
+pub const AFTER_MS: u64 = 17 * 60_000;
+
 /// A quiet network with mail: cost and recall.
-pub fn flow(world: &mut World, mails: usize) -> Flow {
+pub fn flow(world: &mut World, mails: usize, deadline_ms: u64, after_ms: u64) -> Flow {
     let purposes = [Purpose::Observe, Purpose::Fetch, Purpose::Hot, Purpose::Repair];
     let before = purposes.map(|purpose| world.bytes(purpose));
     let (requests, keys) = (world.count("query_requests"), world.count("query_keys"));
     let (since, local) = (world.now_ms(), world.local);
-    play_mail(world, mails, 0.5, mails as u64 * 100);
-    world.run_for(5_000);
+    play_mail_within(world, mails, 0.5, mails as u64 * 100, deadline_ms);
+    world.run_for(after_ms);
     let per_mail = |count: u64| count as f64 / mails as f64;
     let [observe, fetch, hot, repair] = {
         let after = purposes.map(|purpose| world.bytes(purpose));

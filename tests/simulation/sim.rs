@@ -4,6 +4,8 @@
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use novacula_tests::simulation::costs::costs;
+use novacula_tests::simulation::hostile::serve;
 use novacula_tests::simulation::scenario::{
     churn, crash_a_fifth, flow, kill_two, options, partition,
 };
@@ -20,6 +22,12 @@ struct Arguments {
     /// Mails delivered.
     #[arg(long, default_value_t = 1_000)]
     mails: usize,
+    /// Deadline of a question, in milliseconds.
+    #[arg(long, default_value_t = 150)]
+    deadline: u64,
+    /// How long to go on after the mail, in seconds: what was said is offered again after 900.
+    #[arg(long, default_value_t = 1020)]
+    after: u64,
     #[command(subcommand)]
     what: What,
 }
@@ -28,6 +36,10 @@ struct Arguments {
 enum What {
     /// Bytes, keys and requests a mail; recall beside a global table.
     Flow,
+    /// What one mail costs by the size of the network, records against whole statements.
+    Costs,
+    /// Observations that one node serves in a second.
+    Serve,
     /// A fifth crashes at once.
     Crash,
     /// Half of all come and go in an hour.
@@ -40,7 +52,7 @@ enum What {
 
 fn main() {
     let arguments = Arguments::parse();
-    let Arguments { seed, sites, mails, what } = arguments;
+    let Arguments { seed, sites, mails, deadline, after, what } = arguments;
     println!("seed {seed}, {sites} sites");
     let start = Instant::now();
     match what {
@@ -48,9 +60,15 @@ fn main() {
             let mut world = World::new(options(seed, sites, Faults::none()));
             world.start_acquainted();
             println!("started after {:.1} s", start.elapsed().as_secs_f64());
-            world.run_for(3_000);
-            println!("{:#?}", flow(&mut world, mails));
+            world.run_for(130_000);
+            println!("{:#?}", flow(&mut world, mails, deadline, after * 1000));
         }
+        What::Costs => {
+            for sites in [8, 50, 200, 1_000, 10_000, 100_000] {
+                println!("{sites:>7} sites: {:?}", costs(sites, seed));
+            }
+        }
+        What::Serve => println!("{:?}", serve(mails)),
         What::Crash => println!("{:?}", crash_a_fifth(seed, sites, mails)),
         What::Churn => println!("{:?}", churn(seed, sites, mails, 0.5, 60)),
         What::Partition => println!("{:?}", partition(seed, sites, 300_000, Faults::all()).1),

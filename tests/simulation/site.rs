@@ -13,12 +13,14 @@ use novacula_catalog::{
     Catalog, Identity, Network, Site, SiteId, Statement, StatementError, Time, Witness,
 };
 
+type CheckedMember = Result<Arc<MemberRecord>, WireError>;
+
 /// Checks every signature, but each only once in the whole simulation: a process of its own would
 /// check it again, which costs time and changes nothing.
 #[derive(Default)]
 pub struct Memo {
     statements: Mutex<HashMap<[u8; 32], Result<Statement, StatementError>>>,
-    members: Mutex<HashMap<[u8; 32], Result<Arc<MemberRecord>, WireError>>>,
+    members: Mutex<HashMap<[u8; 32], CheckedMember>>,
 }
 
 impl Verifier for Memo {
@@ -157,7 +159,12 @@ impl SimSite {
         let start = Start {
             host: self.host_key(),
             certificate: self.certificate.clone(),
-            boot: Time(now.wall.0 + self.boots),
+            boot: self
+                .disk
+                .members
+                .get(&self.host())
+                .filter(|_| self.boots == 1)
+                .map_or(Time(now.wall.0 + self.boots), |record| record.boot),
             outbox: self.disk.outbox.values().cloned().collect(),
             members: self.disk.members.values().cloned().collect(),
             addresses: vec![self.address.to_string()],

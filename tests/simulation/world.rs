@@ -117,8 +117,6 @@ pub struct Asked {
 
 /// When the simulation begins.
 const START: Time = Time(1_800_000_000);
-/// Sites whose statements make a mail known well enough not to ask (the hot set's threshold).
-const KNOWN_SITES: usize = 3;
 
 /// Everything.
 pub struct World {
@@ -484,7 +482,9 @@ impl World {
             at.disk.own.push(witness.clone());
             self.ledger.say(witness.statement);
         }
-        if distinct(&matches) > KNOWN_SITES {
+        let now = self.now_at(site);
+        let node = self.sites[site].node.as_ref();
+        if node.is_some_and(|node| node.knows_enough(&matches, now)) {
             self.local += 1;
             if let Some(signed) = signed {
                 self.event(site, Event::Publish { signed });
@@ -566,10 +566,6 @@ impl World {
         };
         nodes.map(|node| of(node.counters().list())).sum()
     }
-}
-
-fn distinct(matches: &[Match]) -> usize {
-    matches.iter().map(|one| one.witness.statement.site).collect::<HashSet<_>>().len()
 }
 
 fn distinct_others(matches: &[Match], home: novacula_catalog::SiteId) -> usize {

@@ -20,7 +20,10 @@ use crate::node::replica::{tag_of, witness_of};
 use crate::node::state::Node;
 use crate::node::wire::{Gossip, HOT_MAX, Tag};
 use crate::statement::{Class, Kind, Opinion, Statement};
-use crate::store::{Catalog, KEEP_SECS};
+use crate::store::Catalog;
+
+/// How far back a statement makes an outbreak, in seconds (24 h, the window of spread, DESIGN 4.1).
+pub(crate) const OUTBREAK_SECS: u64 = 24 * 3600;
 
 /// Signed bytes of statements that this node met, and which of them are out as outbreaks.
 pub(crate) struct Hot {
@@ -119,7 +122,7 @@ impl Node {
         most.min(some.len().max(1))
     }
 
-    fn is_outbreak(&self, witnesses: &[Arc<Witness>]) -> bool {
+    pub(crate) fn is_outbreak(&self, witnesses: &[Arc<Witness>]) -> bool {
         let (sites, networks) = places(witnesses);
         sites >= self.config.hot_sites && networks >= self.networks_needed()
     }
@@ -137,7 +140,7 @@ impl Node {
             self.hot.keep_signed(tag_of(&own.statement), &own.signed);
             all.push(Arc::new(witness_of(own.statement.clone(), network)));
         }
-        let oldest = now.wall.minus_secs(KEEP_SECS / 3).epoch();
+        let oldest = now.wall.minus_secs(OUTBREAK_SECS).epoch();
         all.retain(|one| one.statement.epoch >= oldest);
         if !self.is_outbreak(&all) {
             return;
@@ -247,7 +250,7 @@ impl Node {
     /// Not older than 72 h, and not from beyond the next epoch (THREATS 13).
     pub(crate) fn is_timely(&self, statement: &Statement, now: Now) -> bool {
         let latest = now.wall.0.saturating_add(EPOCH_SECS);
-        let oldest = now.wall.minus_secs(KEEP_SECS).epoch();
+        let oldest = now.wall.minus_secs(crate::store::KEEP_SECS).epoch();
         statement.epoch <= crate::clock::Time(latest).epoch() && statement.epoch >= oldest
     }
 }

@@ -49,6 +49,16 @@ impl Meeting {
         Self { addresses, stale: true, ..Self::default() }
     }
 
+    /// Goes on from a former record of this node: its observers need not be found again, and if
+    /// it is of the same start it still holds.
+    pub(crate) fn resume(&mut self, own: &Arc<MemberRecord>, boot: crate::clock::Time) {
+        self.observations.clone_from(&own.observations);
+        let same = own.boot == boot && *own.addresses == *self.addresses && !own.leaving;
+        if same {
+            (self.record, self.stale) = (Some(Arc::clone(own)), false);
+        }
+    }
+
     /// Other addresses than before.
     pub(crate) fn reached_at(&mut self, addresses: Vec<String>) {
         self.stale |= self.addresses != addresses;

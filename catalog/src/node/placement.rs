@@ -116,3 +116,97 @@ fn is_apart(rows: &[Row], found: &Placement, at: usize) -> bool {
         other.network != network && other.record.site() != rows[at].record.site()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::identity::Identity;
+    use crate::node::api::Now;
+    use crate::node::group::Group;
+    use crate::node::host::{HostCertificate, NodeId, Observation, PrefixBits};
+    use crate::node::member::MemberRecord;
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    const NOW: Time = Time(1_800_000_000);
+
+    fn table(sites: usize, networks: usize) -> Membership {
+        let key = |number: usize| {
+            let mut seed = [3; 32];
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            Identity::from_seed(&seed)
+        };
+        let observers = [key(1_000_001), key(1_000_002)];
+        let mut members = Membership::new(NodeId([0; 32]), PrefixBits::default(), 10_000);
+        for number in 0..sites {
+            let host = key(number);
+            let node = NodeId::of(&host);
+            let byte = u8::try_from(number % networks).unwrap();
+            let seen =
+                observers.iter().map(|by| Observation::make(by, node, [9, byte, 0, 1].into(), NOW));
+            let certificate = HostCertificate::issue(&host, node, Time(NOW.0 + 9_000));
+            let record =
+                MemberRecord::make(&host, &Group::Open, certificate, NOW, vec![], seen.collect());
+            members.learn(Arc::new(record), NOW);
+        }
+        members
+    }
+
+    fn holders(members: &Membership, key: u64) -> Vec<NodeId> {
+        let placement = place(members, Key(key));
+        placement.holders.iter().map(|at| members.rows()[*at as usize].record.node).collect()
+    }
+
+    #[test]
+    fn six_distinct_peers_in_six_networks() {
+        let members = table(300, 60);
+        for key in 0..500 {
+            let placement = place(&members, Key(mix(key)));
+            let rows = placement.holders.iter().map(|at| &members.rows()[*at as usize]);
+            let networks: HashSet<Network> = rows.map(|row| row.network).collect();
+            assert_eq!((placement.holders.len(), networks.len(), placement.relaxed), (6, 6, 0));
+        }
+    }
+
+    #[test]
+    fn with_fewer_networks_than_replicas_the_rule_relaxes_and_says_so() {
+        for (sites, networks) in [(300, 2), (8, 1), (4, 4), (1, 1)] {
+            let placement = place(&table(sites, networks), Key(77));
+            assert_eq!(placement.holders.len(), sites.min(REPLICAS));
+            let apart = networks.min(sites).min(REPLICAS);
+            assert_eq!(placement.relaxed as usize, placement.holders.len() - apart);
+        }
+        assert!(place(&table(0, 1), Key(77)).holders.is_empty());
+    }
+
+    #[test]
+    fn keys_are_spread_evenly() {
+        let members = table(100, 100);
+        let mut counts = std::collections::HashMap::new();
+        for key in 0..10_000 {
+            for node in holders(&members, mix(key)) {
+                *counts.entry(node).or_insert(0u32) += 1;
+            }
+        }
+        let most = counts.values().max().unwrap();
+        assert!(*most < 5 * 600, "mean 600, most {most}");
+    }
+
+    #[test]
+    fn one_that_does_not_answer_moves_only_its_own_keys() {
+        let mut members = table(200, 100);
+        let before: Vec<Vec<NodeId>> = (0..1_000).map(|key| holders(&members, mix(key))).collect();
+        let gone = members.rows()[7].record.node;
+        members.failed(gone, true, Now { wall: NOW, ms: 5 });
+        for (key, before) in before.iter().enumerate() {
+            let after = holders(&members, mix(key as u64));
+            assert!(!after.contains(&gone));
+            if !before.contains(&gone) {
+                assert_eq!(*before, after);
+            }
+        }
+        assert!(members.answered(gone));
+        assert_eq!(before[0], holders(&members, mix(0)));
+    }
+}

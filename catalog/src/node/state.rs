@@ -195,8 +195,9 @@ impl Node {
             expire_ms: now.ms,
             leave_ms: None,
         };
-        let own = start.members.iter().find(|record| record.node == id);
-        node.meeting.observations = own.map_or(Vec::new(), |own| own.observations.clone());
+        if let Some(own) = start.members.iter().find(|record| record.node == id) {
+            node.meeting.resume(own, node.boot);
+        }
         node.members.fill(start.members, now.wall);
         for signed in start.outbox {
             node.publish(signed, now);

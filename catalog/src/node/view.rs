@@ -1,11 +1,15 @@
 //! What a person, a metric or a test may see of a node. Nothing here changes anything.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::digest::Key;
 use crate::identity::SiteId;
+use crate::matching::Match;
+use crate::node::api::Now;
 use crate::node::counters::Counters;
 use crate::node::host::NodeId;
+use crate::node::hot::OUTBREAK_SECS;
 use crate::node::state::{Node, PeerView, Status};
 use crate::statement::{Class, MailId};
 
@@ -86,6 +90,16 @@ impl Node {
     #[must_use]
     pub fn lies_here(&self, site: SiteId, seq: u64) -> bool {
         self.replica.body(crate::node::wire::Tag::of(site, seq)).is_some()
+    }
+
+    /// True when what is at hand of a mail makes it an outbreak, so that peers need not be asked:
+    /// as many sites, in as many networks, as an announcement needs, within 24 h.
+    #[must_use]
+    pub fn knows_enough(&self, matches: &[Match], now: Now) -> bool {
+        let oldest = now.wall.minus_secs(OUTBREAK_SECS).epoch();
+        let recent = matches.iter().filter(|one| one.witness.statement.epoch >= oldest);
+        let witnesses: Vec<_> = recent.map(|one| Arc::clone(&one.witness)).collect();
+        self.is_outbreak(&witnesses)
     }
 
     /// Sites that gave one number to two statements, with both as proof.

@@ -5,9 +5,11 @@
 //!
 //! Key decision: an encoding of our own, like that of statements, and not CBOR: there is exactly
 //! one encoding of a value, every count is bounded before anything is allocated, and a request
-//! for one key is 44 bytes.
+//! that states and asks one key is 49 bytes.
 
 mod encoding;
+#[cfg(test)]
+mod tests;
 
 use crate::clock::Epoch;
 use crate::digest::Key;
