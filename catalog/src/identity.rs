@@ -92,6 +92,12 @@ impl Identity {
         blake3::derive_key(purpose, &self.key.to_bytes())
     }
 
+    /// The seed itself, for the network's encryption, which proves the same key.
+    #[must_use]
+    pub fn secret_bytes(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// Signs `bytes`.
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {

@@ -1,0 +1,83 @@
+//! Frames on a stream: the bytes of one frame until the stream's end, no longer than the node
+//! allows. The node has an encoding of its own, so nothing is decoded here; a longer frame is
+//! refused when its first byte too many arrives.
+
+use std::io;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::StreamProtocol;
+use libp2p::request_response::Codec;
+use novacula_catalog::node::wire::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX};
+
+/// The codec of requests and responses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Frames;
+
+async fn read(io: &mut (impl AsyncRead + Unpin + Send), len_max: usize) -> io::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    io.take(len_max as u64 + 1).read_to_end(&mut frame).await?;
+    if frame.len() > len_max {
+        let text = format!("the frame is longer than {len_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(frame)
+}
+
+impl Codec for Frames {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        read(io, REQUEST_LEN_MAX).await
+    }
+
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        read(io, RESPONSE_LEN_MAX).await
+    }
+
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        frame: Vec<u8>,
+    ) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&frame).await
+    }
+
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        frame: Vec<u8>,
+    ) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&frame).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::io::Cursor;
+
+    #[tokio::test]
+    async fn a_frame_is_bounded() {
+        let fits = vec![1; REQUEST_LEN_MAX];
+        assert_eq!(read(&mut Cursor::new(fits.clone()), REQUEST_LEN_MAX).await.unwrap(), fits);
+        let longer = vec![1; REQUEST_LEN_MAX + 1];
+        assert!(read(&mut Cursor::new(longer), REQUEST_LEN_MAX).await.is_err());
+        assert_eq!(read(&mut Cursor::new(Vec::new()), 5).await.unwrap(), []);
+    }
+}

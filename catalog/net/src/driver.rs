@@ -1,0 +1,398 @@
+//! The task that owns swarm and node. Events come from three sides (network, clock, agent); each
+//! is handed to the node, and what the node wants is carried out before the next one is taken.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use libp2p::gossipsub::{MessageAcceptance, MessageId};
+use libp2p::request_response::{OutboundRequestId, ResponseChannel};
+use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId, Swarm, autonat};
+use novacula_catalog::node::{
+    Action, CallId, Config, Event, Failure, GossipId, GossipVerdict, Node, NodeId, Now, QueryId,
+    RequestId, Start, Topic, Why,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::address::{forms, node_of, peer_of};
+use crate::behaviour::{Behaviour, Names};
+use crate::handle::{Answer, Ask, Told, View};
+use crate::record::Recorder;
+use crate::start::{Settings, reachable};
+
+/// Longest time between two ticks of the node.
+const TICK_MAX: Duration = Duration::from_secs(1);
+/// Most peers banned at a time; beyond, the connection is closed and that is all.
+const BANNED_MAX: usize = 10_000;
+/// Fewest connections that a node wants; under it, it dials whom discovery finds.
+const CONNECTED_WANTED: usize = 8;
+
+/// Declares the driver's counters once, with the list that exports them.
+macro_rules! counts {
+    ($($name:ident: $about:literal,)*) => {
+        /// What the driver counted since the start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct DriverCounts {
+            $(#[doc = $about] pub $name: u64,)*
+        }
+
+        impl DriverCounts {
+            /// Name, what it counts, and the count of each.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $about, self.$name),)*]
+            }
+        }
+    };
+}
+
+counts! {
+    connections_made: "Connections made, by either side.",
+    connections_refused: "Connections refused at a bound.",
+    dials_failed: "Addresses that could not be connected to.",
+    frames_broken: "Requests that were too long, broken off or too slow.",
+    responses_late: "Responses that came after their time.",
+    gossip_unheard: "Announcements that no peer was there to take.",
+    told_dropped: "Words for the agent dropped because it was behind.",
+    peers_blocked: "Peers banned.",
+}
+
+/// The task's state.
+pub(crate) struct Driver {
+    pub(crate) swarm: Swarm<Behaviour>,
+    pub(crate) names: Names,
+    pub(crate) settings: Settings,
+    recorder: Option<Recorder>,
+    pub(crate) node: Node,
+    rng: fastrand::Rng,
+    started: Instant,
+    tell: mpsc::Sender<Told>,
+    pub(crate) counts: DriverCounts,
+    /// Requests of ours that wait, with when they are given up.
+    sent: HashMap<OutboundRequestId, (u64, RequestId)>,
+    due: BTreeMap<(u64, RequestId), OutboundRequestId>,
+    pub(crate) calls: HashMap<CallId, ResponseChannel<Vec<u8>>>,
+    pub(crate) gossips: HashMap<GossipId, (MessageId, PeerId)>,
+    queries: HashMap<QueryId, oneshot::Sender<Answer>>,
+    pub(crate) dials: HashMap<ConnectionId, Dialled>,
+    bans: BTreeSet<(u64, PeerId)>,
+    /// Peers through which this one is reached.
+    pub(crate) relays: HashSet<PeerId>,
+    pub(crate) leaving: Option<oneshot::Sender<()>>,
+    next_id: u64,
+    pub(crate) todo: VecDeque<Event>,
+}
+
+/// An address being dialled, and who waits for it.
+pub(crate) struct Dialled {
+    address: String,
+    left: VecDeque<Multiaddr>,
+    pub(crate) done: Option<oneshot::Sender<Result<NodeId, String>>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        names: Names,
+        settings: Settings,
+        recorder: Option<Recorder>,
+        start: Start,
+        config: Config,
+        tell: mpsc::Sender<Told>,
+    ) -> Self {
+        let mut rng = fastrand::Rng::new();
+        let started = Instant::now();
+        let now = Now { wall: (settings.clock)(), ms: 0 };
+        let node = Node::new(start, config, now, &mut rng);
+        Self {
+            swarm,
+            names,
+            settings,
+            recorder,
+            node,
+            rng,
+            started,
+            tell,
+            counts: DriverCounts::default(),
+            sent: HashMap::new(),
+            due: BTreeMap::new(),
+            calls: HashMap::new(),
+            gossips: HashMap::new(),
+            queries: HashMap::new(),
+            dials: HashMap::new(),
+            bans: BTreeSet::new(),
+            relays: HashSet::new(),
+            leaving: None,
+            next_id: 0,
+            todo: VecDeque::new(),
+        }
+    }
+
+    /// Runs until the agent lets go of its handle, or the node has left.
+    pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        loop {
+            self.work();
+            let wake = self.wake();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                ask = asked.recv() => match ask {
+                    Some(ask) => self.on_ask(ask),
+                    None => return,
+                },
+                () = tokio::time::sleep(wake) => self.on_time(),
+            }
+            if self.leaving.as_ref().is_some_and(oneshot::Sender::is_closed) {
+                return; // left, or nobody waits for it any more
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { wall: (self.settings.clock)(), ms }
+    }
+
+    /// How long nothing is due.
+    fn wake(&self) -> Duration {
+        let now_ms = self.now().ms;
+        let due = self
+            .due
+            .first_key_value()
+            .map_or(u64::MAX, |((at, _), _)| *at)
+            .min(self.node.wake_ms());
+        Duration::from_millis(due.saturating_sub(now_ms)).min(TICK_MAX)
+    }
+
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Hands the node what waits, and carries out what it wants.
+    fn work(&mut self) {
+        while let Some(event) = self.todo.pop_front() {
+            let now = self.now();
+            for action in self.node.handle(event, now, &mut self.rng) {
+                self.act(action);
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now_ms = self.now().ms;
+        while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now_ms) {
+            let ((_, request), id) = first.remove_entry();
+            self.sent.remove(&id);
+            self.todo.push_back(Event::Failed { request, why: Failure::Timeout });
+        }
+        while let Some((at, peer)) = self.bans.first().copied().filter(|(at, _)| *at <= now_ms) {
+            self.bans.remove(&(at, peer));
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+        if self.node.wake_ms() <= now_ms || self.todo.is_empty() {
+            self.todo.push_back(Event::Tick);
+        }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Query { probe, sighting, known, deadline_ms, answer } => {
+                let query = QueryId(self.fresh_id());
+                self.queries.insert(query, answer);
+                self.todo.push_back(Event::Query { query, probe, sighting, known, deadline_ms });
+            }
+            Ask::Publish(signed) => self.todo.push_back(Event::Publish { signed }),
+            Ask::Dial(address, done) => self.dial(address, Some(done)),
+            Ask::View(peers_max, answer) => {
+                let _ = answer.send(self.view(peers_max));
+            }
+            Ask::Leave(left) => {
+                self.leaving = Some(left);
+                self.todo.push_back(Event::Leave);
+            }
+        }
+    }
+
+    fn view(&self, peers_max: usize) -> View {
+        View {
+            node: self.node.id(),
+            status: self.node.status(self.now()),
+            counters: self.node.counters().clone(),
+            counts: self.counts,
+            peers: self.node.peers(peers_max),
+            addresses: self.addresses(),
+            nat: match self.swarm.behaviour().autonat.nat_status() {
+                autonat::v1::NatStatus::Public(_) => "public",
+                autonat::v1::NatStatus::Private => "private",
+                autonat::v1::NatStatus::Unknown => "unknown",
+            },
+        }
+    }
+
+    /// Carries out what the node wants.
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { to, addresses, request, frame, purpose, timeout_ms } => {
+                self.record(purpose.name(), to, &frame);
+                self.send(to, &addresses, request, frame, timeout_ms);
+            }
+            Action::Respond { call, frame } => {
+                if let Some(channel) = self.calls.remove(&call) {
+                    // Who has gone meanwhile does not hear it.
+                    let _ = self.swarm.behaviour_mut().frames.send_response(channel, frame);
+                }
+            }
+            Action::Gossip { topic, frame } => self.gossip(topic, frame),
+            Action::GossipVerdict { id, verdict } => {
+                let Some((message, from)) = self.gossips.remove(&id) else { return };
+                let acceptance = match verdict {
+                    GossipVerdict::Accept => MessageAcceptance::Accept,
+                    GossipVerdict::Ignore => MessageAcceptance::Ignore,
+                    GossipVerdict::Reject => MessageAcceptance::Reject,
+                };
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message, &from, acceptance);
+            }
+            Action::Dial { address } => self.dial(address, None),
+            Action::Ban { peer, secs } => self.ban(peer, secs),
+            Action::Keep(keep) => self.tell(Told::Keep(keep)),
+            Action::Answered { query, witnesses, completeness, .. } => {
+                let Some(asker) = self.queries.remove(&query) else { return };
+                if let Err(late) = asker.send(Answer { witnesses, completeness }) {
+                    self.tell(Told::Learned(late.witnesses, Why::Late));
+                }
+            }
+            Action::Learned { witnesses, why } => self.tell(Told::Learned(witnesses, why)),
+            Action::Left => {
+                if let Some(left) = self.leaving.take() {
+                    let _ = left.send(());
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        if self.tell.try_send(told).is_err() {
+            self.counts.told_dropped += 1;
+        }
+    }
+
+    fn record(&mut self, what: &str, to: NodeId, frame: &[u8]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(what, &to.to_string(), frame);
+        }
+    }
+
+    fn send(
+        &mut self,
+        to: NodeId,
+        addresses: &[String],
+        request: RequestId,
+        frame: Vec<u8>,
+        timeout_ms: u64,
+    ) {
+        let Some(peer) = peer_of(to) else {
+            self.todo.push_back(Event::Failed { request, why: Failure::Unreachable });
+            return;
+        };
+        let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let frames = &mut self.swarm.behaviour_mut().frames;
+        let id = frames.send_request_with_addresses(&peer, frame, addresses);
+        let at = self.now().ms.saturating_add(timeout_ms);
+        self.sent.insert(id, (at, request));
+        self.due.insert((at, request), id);
+    }
+
+    /// The node's number of a request that has ended; none when it was given up before.
+    pub(crate) fn ended(&mut self, id: OutboundRequestId) -> Option<RequestId> {
+        let (at, request) = self.sent.remove(&id)?;
+        self.due.remove(&(at, request));
+        Some(request)
+    }
+
+    fn gossip(&mut self, topic: Topic, frame: Vec<u8>) {
+        if let Some(recorder) = &mut self.recorder {
+            let what = match topic {
+                Topic::Members => "gossip-members",
+                Topic::Hot => "gossip-hot",
+            };
+            recorder.note(what, "all", &frame);
+        }
+        let topic = self.names.topic(topic);
+        if self.swarm.behaviour_mut().gossip.publish(topic, frame).is_err() {
+            self.counts.gossip_unheard += 1;
+        }
+    }
+
+    fn ban(&mut self, peer: NodeId, secs: u64) {
+        let Some(peer) = peer_of(peer) else { return };
+        if secs > 0 && self.bans.len() < BANNED_MAX {
+            self.counts.peers_blocked += 1;
+            let until = self.now().ms.saturating_add(secs.saturating_mul(1000));
+            self.bans.insert((until, peer));
+            self.swarm.behaviour_mut().blocked.block_peer(peer);
+        }
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    /// Dials the forms of an address one after the other, until one answers.
+    fn dial(&mut self, address: String, done: Option<oneshot::Sender<Result<NodeId, String>>>) {
+        match forms(&address) {
+            Ok(left) => {
+                self.dial_next(Dialled { address, left: left.into(), done }, "no address".into());
+            }
+            Err(error) => {
+                let left = VecDeque::new();
+                self.dial_next(Dialled { address, left, done }, error.to_string());
+            }
+        }
+    }
+
+    /// Dials the next form; when none is left, says why the last one failed.
+    pub(crate) fn dial_next(&mut self, mut dialled: Dialled, mut reason: String) {
+        while let Some(form) = dialled.left.pop_front() {
+            let opts = DialOpts::from(form);
+            let (connection, peer) = (opts.connection_id(), opts.get_peer_id());
+            match self.swarm.dial(opts) {
+                Ok(()) => {
+                    self.dials.insert(connection, dialled);
+                    return;
+                }
+                Err(DialError::DialPeerConditionFalse(_)) => {
+                    // A connection is there already, or is being made.
+                    if let (Some(done), Some(node)) =
+                        (dialled.done, peer.as_ref().and_then(node_of))
+                    {
+                        let _ = done.send(Ok(node));
+                    }
+                    return;
+                }
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        self.counts.dials_failed += 1;
+        if let Some(done) = dialled.done {
+            let _ = done.send(Err(reason));
+        }
+        self.todo.push_back(Event::DialFailed { address: dialled.address });
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        match self.settings.announce.is_empty() {
+            false => self.settings.announce.iter().map(ToString::to_string).collect(),
+            true => reachable(self.swarm.external_addresses().chain(self.swarm.listeners())),
+        }
+    }
+
+    /// Under the wanted number of connections whoever is found is dialled.
+    pub(crate) fn found(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let known = self.swarm.network_info().num_peers();
+        if known >= CONNECTED_WANTED || self.swarm.is_connected(&peer) {
+            return;
+        }
+        let opts = DialOpts::peer_id(peer).addresses(addresses).build();
+        let _ = self.swarm.dial(opts);
+    }
+}
