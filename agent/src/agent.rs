@@ -5,7 +5,10 @@
 //! acknowledged when it is on the disk ([`opinion`]).
 
 mod explain;
+mod invite;
 mod opinion;
+mod peers;
+mod status;
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,9 +19,9 @@ use std::time::Instant;
 use novacula_catalog::store::{Disk, Save, StoreError};
 use novacula_catalog::{
     Acts, Catalog, Fact, Facts, Filter, Identity, IdentityError, KEEP_OWN_OPINION_SECS, Match,
-    Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, Time, Trust, judge,
+    Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, SiteId, Time, Trust, judge,
 };
-use novacula_client::{Authentication, Check, MilterState, Sent, Status, Verdict};
+use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
 use crate::allowlist::{Allowlist, PatternError, authentication_of};
 use crate::canonical::{Canonical, GATE_CHARS};
@@ -27,7 +30,7 @@ use crate::correspondents::Correspondents;
 use crate::fingerprint::Fingerprint;
 use crate::maillog;
 use crate::message::Message;
-use crate::metrics::{Gauges, Metrics};
+use crate::metrics::Metrics;
 use crate::milters::Milters;
 use crate::verdict::{self, Circumstances};
 
@@ -97,6 +100,7 @@ pub enum AgentError {
 
 pub use explain::digests;
 pub use opinion::Deed;
+pub use peers::JoinError;
 
 /// Mails longer than this are read where waiting does no harm, in bytes.
 pub(crate) const LONG_MAIL: usize = 256 << 10;
@@ -106,14 +110,16 @@ struct Settings {
     rates: Rates,
     trust: Trust,
     authserv_ids: Vec<String>,
+    config: Config,
 }
 
 impl Settings {
-    fn of(config: &Config, identity: &Identity) -> Self {
+    fn of(config: &Config, identity: &Identity, vouched: impl IntoIterator<Item = SiteId>) -> Self {
         Self {
             rates: config.rates(),
-            trust: config.trust(identity.site()),
+            trust: config.trust(identity.site(), vouched),
             authserv_ids: config.authserv_ids.clone(),
+            config: config.clone(),
         }
     }
 }
@@ -130,9 +136,23 @@ struct State {
     reserved: u64,
 }
 
+/// A mail looked at: what is known of it at home, and what would be asked of peers.
+pub struct Look {
+    read: Read,
+    settings: Arc<Settings>,
+    matches: Vec<Match>,
+    in_hand: Option<Network>,
+    answer: Check,
+    /// The signed sighting, if there is one to be told.
+    stated: Option<Vec<u8>>,
+    /// Nothing of it leaves the site.
+    private: bool,
+}
+
 /// The agent.
 pub struct Agent {
     identity: Identity,
+    network: peers::Network,
     data_dir: PathBuf,
     disk: Disk,
     settings: RwLock<Arc<Settings>>,
@@ -173,6 +193,7 @@ impl Agent {
         for witness in loaded.witnesses {
             catalog.insert(witness);
         }
+        let vouched = loaded.network.vouched.clone();
         let state = State {
             site: Site::new(identity.site(), Network::HOME, loaded.next_seq),
             catalog,
@@ -186,7 +207,8 @@ impl Agent {
             reserved: loaded.next_seq + SEQ_BLOCK,
         };
         Ok(Self {
-            settings: RwLock::new(Arc::new(Settings::of(config, &identity))),
+            settings: RwLock::new(Arc::new(Settings::of(config, &identity, vouched))),
+            network: peers::Network::new(config, loaded.network),
             identity,
             data_dir,
             disk,
@@ -201,37 +223,43 @@ impl Agent {
 
     /// Takes over what a new configuration may change.
     pub fn reload(&self, config: &Config) {
-        let settings = Arc::new(Settings::of(config, &self.identity));
+        let settings = Arc::new(Settings::of(config, &self.identity, self.network.vouched()));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
-    /// The verdict on a mail. With a stated delivery the site has then seen it.
-    pub fn check(&self, mail: &[u8], caller: &Caller, now: Time) -> Check {
+    /// The verdict on a mail by what is known at home. With a stated delivery the site has then
+    /// seen it; what is to be told of that goes out when the look is concluded.
+    pub fn look(&self, mail: &[u8], caller: &Caller, now: Time) -> Look {
         let settings = self.settings();
         let read = self.read(mail, caller, &settings, now);
         let mut state = self.state();
         let matches = state.catalog.matches(&read.probe);
         let counts = caller.delivery && sends(&read);
         let in_hand = counts.then(|| state.site.network());
-        let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
-        let window_secs = settings.rates.window_secs;
-        let answer = verdict::answer(&read.circumstances, &judgement, &matches, window_secs, now);
+        let answer = judged(&read, &settings, &matches, in_hand, now);
         // Mail that our own people call wanted is nobody else's business either.
-        if counts && answer.verdict != Verdict::Allowed {
-            self.sight(&mut state, &read, &matches, caller.recipients, now);
-        }
+        let wanted = answer.verdict == Verdict::Allowed;
+        let stated = match counts && !wanted {
+            true => self.sight(&mut state, &read, &matches, caller.recipients, now),
+            false => None,
+        };
+        drop(state);
+        let private = !sends(&read) || wanted;
+        Look { read, settings, matches, in_hand, answer, stated, private }
+    }
+
+    /// What follows from an answer: counted, logged, and the sender remembered.
+    fn conclude(&self, read: &Read, answer: &Check, caller: &Caller, now: Time) {
         if caller.delivery
             && caller.believed
             && answer.verdict != Verdict::Spam
             && let Some(client) = caller.client
-            && let Some(trace) = state.correspondents.learn_wrote(&read.from, client, now)
+            && let Some(trace) = self.state().correspondents.learn_wrote(&read.from, client, now)
         {
             self.disk.save_soon(Save::Trace(trace));
         }
-        drop(state);
         self.metrics.count_check(answer.verdict);
-        maillog::checked(&answer, caller);
-        answer
+        maillog::checked(answer, caller);
     }
 
     /// Mail of this site's own people went out: whom they wrote to is no stranger.
@@ -246,60 +274,25 @@ impl Agent {
         self.state().milters.note(milter, Instant::now());
     }
 
-    fn sight(&self, state: &mut State, read: &Read, matches: &[Match], recipients: u32, now: Time) {
+    /// Counts a copy; gives the signed statement when there is something new to be said.
+    fn sight(
+        &self,
+        state: &mut State,
+        read: &Read,
+        matches: &[Match],
+        recipients: u32,
+        now: Time,
+    ) -> Option<Vec<u8>> {
         // Without reserved numbers nothing may be stated: they wait for the disk.
         if state.site.next_seq() >= state.reserved {
-            return;
+            return None;
         }
-        let sighted = state.site.sight(matches, &read.probe, read.facts, recipients, now);
-        let Some(witness) = sighted else { return };
+        let witness = state.site.sight(matches, &read.probe, read.facts, recipients, now)?;
         let signed = witness.statement.sign(&self.identity);
         state.catalog.insert(witness.clone());
-        self.disk.save_soon(Save::Statement(Box::new(witness), signed));
+        self.disk.save_soon(Save::Statement(Box::new(witness), signed.clone()));
         self.metrics.sightings.inc();
-    }
-
-    /// How the agent is.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let state = self.state();
-        Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            site: self.identity.site().to_string(),
-            uptime_secs: self.started.elapsed().as_secs(),
-            data_dir: self.data_dir.display().to_string(),
-            network: "off".into(),
-            statements: state.catalog.len(),
-            opinions: state.catalog.opinions(),
-            allowed: state.allowlist.len(),
-            checks: self.metrics.checks(),
-            store_failing: self.disk.health().failing(),
-            sightings_lost: self.disk.health().dropped(),
-            milters: state.milters.words(Instant::now()),
-        }
-    }
-
-    /// The counters in Prometheus's text format.
-    #[must_use]
-    pub fn metrics_text(&self) -> String {
-        let gauges = {
-            let state = self.state();
-            Gauges {
-                statements: state.catalog.len(),
-                evicted: state.catalog.evicted(),
-                correspondents: state.correspondents.len(),
-                not_learned: state.correspondents.dropped(),
-                milters: state.milters.words(Instant::now()),
-                ..Gauges::default()
-            }
-        };
-        let health = self.disk.health();
-        self.metrics.to_text(&Gauges {
-            written: health.written(),
-            sightings_lost: health.dropped(),
-            store_failing: health.failing().is_some(),
-            ..gauges
-        })
+        Some(signed)
     }
 
     /// The allowed senders.
@@ -445,6 +438,20 @@ fn lock_dir(path: &Path) -> Result<std::fs::File, AgentError> {
 fn sends(read: &Read) -> bool {
     let known = &read.circumstances;
     known.allowed.is_none() && known.wanted.is_none() && known.no_evidence.is_none()
+}
+
+/// The answer that follows from these matches.
+fn judged(
+    read: &Read,
+    settings: &Settings,
+    matches: &[Match],
+    in_hand: Option<Network>,
+    now: Time,
+) -> Check {
+    let judgement = judge(matches, &settings.trust, &settings.rates, now, in_hand);
+    let window_secs = settings.rates.window_secs;
+    let answer = verdict::answer(&read.circumstances, &judgement, matches, window_secs, now);
+    Check { places: verdict::places(matches, &settings.trust), ..answer }
 }
 
 /// Why there is too little to judge, when there is.

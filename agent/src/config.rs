@@ -1,9 +1,10 @@
 //! The configuration: flat TOML keys, every one optional. The sample file
 //! `contrib/novacula.toml` is the reference; a test holds that it states the defaults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use novacula_catalog::node::{Group, PrefixBits};
 use novacula_catalog::{Rates, STATEMENTS_MAX_DEFAULT, SiteId, Trust};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,25 @@ const CONNECTIONS_MAX_DEFAULT: usize = 4096;
 
 /// Greatest connections_max: as many file descriptors as a process may usually have.
 const CONNECTIONS_MAX: usize = 65_536;
+
+/// Where peers are listened for: QUIC and TCP, IPv4 and IPv6. The port is a choice, not
+/// registered with IANA.
+const DEFAULT_LISTEN: [&str; 4] = [
+    "/ip4/0.0.0.0/udp/25725/quic-v1",
+    "/ip4/0.0.0.0/tcp/25725",
+    "/ip6/::/udp/25725/quic-v1",
+    "/ip6/::/tcp/25725",
+];
+
+/// Longest wait for peers unless said otherwise, in milliseconds (DESIGN 4.2).
+const DEADLINE_MS_DEFAULT: u64 = 150;
+
+/// Longest wait for peers that may be set, in milliseconds (DESIGN 4.2: mail is never held
+/// longer).
+const DEADLINE_MS_MAX: u64 = 500;
+
+/// Most connections with peers: 95 KiB each over QUIC (measured).
+const PEER_CONNECTIONS_MAX_DEFAULT: u32 = 1_000;
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +59,36 @@ pub struct Config {
     pub authserv_ids: Vec<String>,
     /// Other sites whose word counts here, by public key, with weights from 0 to 1.
     pub trusted_sites: BTreeMap<String, f64>,
+    /// Take part in a network of peers.
+    pub network: bool,
+    /// Addresses to listen on for peers.
+    pub network_listen: Vec<String>,
+    /// Addresses to tell peers; empty: those listened on.
+    pub network_announce: Vec<String>,
+    /// Addresses to begin with.
+    pub bootstrap: Vec<String>,
+    /// Names whose TXT records at `_dnsaddr.NAME` give addresses to begin with.
+    pub dns_seeds: Vec<String>,
+    /// Look for peers in the local network.
+    pub mdns: bool,
+    /// This host is behind a NAT.
+    pub behind_nat: bool,
+    /// Help hosts behind a NAT to be reached.
+    pub relay: bool,
+    /// Longest that a check waits for peers, in milliseconds.
+    pub deadline_ms: u64,
+    /// A private network's key, 64 hexadecimal digits.
+    pub group_key: String,
+    /// A private network's sites, by public key.
+    pub group_sites: Vec<String>,
+    /// Bits of an IPv4 address that name a network.
+    pub network_prefix_v4: u8,
+    /// Bits of an IPv6 address that name a network.
+    pub network_prefix_v6: u8,
+    /// Most connections with peers.
+    pub peer_connections_max: u32,
+    /// A file in which every frame sent is written down.
+    pub network_record: PathBuf,
     /// See [`Rates`].
     pub report_if_spam: f64,
     /// See [`Rates`].
@@ -84,6 +134,21 @@ impl Default for Config {
             believed_users: Vec::new(),
             authserv_ids: Vec::new(),
             trusted_sites: BTreeMap::new(),
+            network: false,
+            network_listen: DEFAULT_LISTEN.map(String::from).to_vec(),
+            network_announce: Vec::new(),
+            bootstrap: Vec::new(),
+            dns_seeds: Vec::new(),
+            mdns: false,
+            behind_nat: false,
+            relay: true,
+            deadline_ms: DEADLINE_MS_DEFAULT,
+            group_key: String::new(),
+            group_sites: Vec::new(),
+            network_prefix_v4: PrefixBits::default().v4,
+            network_prefix_v6: PrefixBits::default().v6,
+            peer_connections_max: PEER_CONNECTIONS_MAX_DEFAULT,
+            network_record: PathBuf::new(),
             report_if_spam: rates.report_if_spam,
             report_if_wanted: rates.report_if_wanted,
             report_delay_secs: rates.report_delay_secs,
@@ -157,6 +222,7 @@ impl Config {
                 return Err(format!("trusted_sites: {site} = {weight}: must lie between 0 and 1"));
             }
         }
+        self.check_network()?;
         self.log
             .parse::<tracing_subscriber::EnvFilter>()
             .map(|_| ())
@@ -179,11 +245,73 @@ impl Config {
         }
     }
 
-    /// The trust that the site `home` starts from.
+    fn check_network(&self) -> Result<(), String> {
+        if !(1..=DEADLINE_MS_MAX).contains(&self.deadline_ms) {
+            return Err(format!("deadline_ms: must lie between 1 and {DEADLINE_MS_MAX}"));
+        }
+        if self.network_prefix_v4 > 32 || self.network_prefix_v6 > 128 {
+            return Err("network_prefix_v4: must be at most 32; network_prefix_v6: 128".into());
+        }
+        if self.peer_connections_max < 2 {
+            return Err("peer_connections_max: must be at least 2".into());
+        }
+        let listed = [
+            ("network_listen", &self.network_listen),
+            ("network_announce", &self.network_announce),
+            ("bootstrap", &self.bootstrap),
+        ];
+        for (key, addresses) in listed {
+            for address in addresses {
+                novacula_net::forms(address)
+                    .map_err(|error| format!("{key}: failed to {error}"))?;
+            }
+        }
+        self.group().map(|_| ())
+    }
+
+    /// The network of peers to take part in.
+    ///
+    /// # Errors
+    /// What is wrong with `group_key` or `group_sites`.
+    pub fn group(&self) -> Result<Group, String> {
+        match (self.group_key.as_str(), self.group_sites.as_slice()) {
+            ("", []) => Ok(Group::Open),
+            ("", sites) => {
+                let parse = |site: &String| {
+                    site.parse::<SiteId>()
+                        .map_err(|error| format!("group_sites: {site:?}: failed to {error}"))
+                };
+                sites.iter().map(parse).collect::<Result<_, _>>().map(Group::Sites)
+            }
+            // 32 bytes, written as a site's key is.
+            (key, []) => key.parse::<SiteId>().map(|key| Group::Key(key.0)).map_err(|_| {
+                "group_key: must be 64 hexadecimal digits, such as `openssl rand -hex 32` prints"
+                    .into()
+            }),
+            _ => Err("group_key and group_sites: a network has one or the other".into()),
+        }
+    }
+
+    /// How much of an address names a network.
     #[must_use]
-    pub fn trust(&self, home: SiteId) -> Trust {
+    pub fn prefix_bits(&self) -> PrefixBits {
+        PrefixBits { v4: self.network_prefix_v4, v6: self.network_prefix_v6 }
+    }
+
+    /// The trust that the site `home` starts from: `vouched` sites and those of a private
+    /// network weigh 1.
+    #[must_use]
+    pub fn trust(&self, home: SiteId, vouched: impl IntoIterator<Item = SiteId>) -> Trust {
+        let group = match self.group() {
+            Ok(Group::Sites(sites)) => sites,
+            _ => BTreeSet::new(),
+        };
+        let full = vouched.into_iter().chain(group).map(|site| (site, 1.0));
         let sites = self.trusted_sites.iter();
-        Trust::group(home, sites.filter_map(|(site, weight)| Some((site.parse().ok()?, *weight))))
+        let named = sites.filter_map(|(site, weight)| Some((site.parse().ok()?, *weight)));
+        let closed = matches!(self.group(), Ok(Group::Key(_)));
+        // What is configured goes over what was vouched for.
+        Trust::group(home, full.chain(named)).with_others(if closed { 1.0 } else { 0.0 })
     }
 }
 
@@ -245,6 +373,12 @@ mod tests {
         check("connections_max = 0", Some("connections_max"));
         check("[trusted_sites]\nabc = 1.0", Some("abc"));
         check("log = \"=,=\"", Some("log"));
+        check("deadline_ms = 501", Some("deadline_ms"));
+        check("bootstrap = [\"mx.example.org\", \"192.0.2.7:99\"]", None);
+        check("bootstrap = [\"a b\"]", Some("bootstrap"));
+        check("group_key = \"abc\"", Some("group_key"));
+        check(&format!("group_key = \"{}\"", "5f".repeat(32)), None);
+        check("group_sites = [\"abc\"]", Some("group_sites"));
     }
 
     #[test]

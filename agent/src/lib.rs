@@ -17,7 +17,7 @@ pub mod replay;
 pub mod server;
 mod verdict;
 
-pub use agent::{Agent, AgentError, Caller, Deed, digests};
+pub use agent::{Agent, AgentError, Caller, Deed, JoinError, Look, digests};
 pub use allowlist::{Allowlist, PatternError, authentication_of};
 pub use canonical::{Canonical, GATE_CHARS, Link};
 pub use config::{Config, ConfigError, LogFormat, SYSTEM_SOCKET};

@@ -2,6 +2,8 @@
 //! administrator greps for stands in one place. No text, address or subject of a mail is
 //! ever logged; a mail is named by its first digest.
 
+use novacula_catalog::SiteId;
+use novacula_catalog::node::NodeId;
 use novacula_client::{Check, OpinionReply};
 use tracing::{debug, error, info, warn};
 
@@ -42,6 +44,21 @@ pub(crate) fn opinion_lost(mail: &str, act: &str, reason: &dyn std::fmt::Display
 /// The allowlist changed.
 pub(crate) fn allowed(pattern: &str, by: &str, removed: bool) {
     info!(pattern = %pattern.escape_debug(), by = %by.escape_debug(), removed, "allowlist");
+}
+
+/// The network side runs.
+pub(crate) fn network_started(node: &NodeId) {
+    info!(%node, "network on");
+}
+
+/// The network side does not run: mail is judged by what is known at home.
+pub(crate) fn network_failed(reason: &str) {
+    error!("the network stays off: failed to {reason}");
+}
+
+/// A site's word counts from now on, or no longer.
+pub(crate) fn vouched(site: &SiteId, by: &str, removed: bool) {
+    info!(%site, by = %by.escape_debug(), removed, "vouched");
 }
 
 /// A request was refused.

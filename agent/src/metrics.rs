@@ -1,16 +1,39 @@
 //! What the agent counts, for Prometheus.
 
-use novacula_client::{MilterWord, Verdict};
+use std::time::Duration;
+
+use novacula_catalog::node::Purpose;
+use novacula_client::{Asked, MilterWord, Verdict};
+use novacula_net::View;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfVerdict {
     verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfAnswer {
+    answer: &'static str,
+}
+
+/// Frames for one purpose, sent or received.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfFrames {
+    purpose: &'static str,
+    direction: &'static str,
+}
+
+/// A counter of the network side.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfEvent {
+    event: &'static str,
 }
 
 /// A milter's figure; the kind is a verdict, an action, an event or a listener.
@@ -28,6 +51,14 @@ pub(crate) struct Metrics {
     pub(crate) sightings: Counter,
     pub(crate) opinions: Counter,
     pub(crate) refused: Counter,
+    pub(crate) unsent: Counter,
+    asked: Family<OfAnswer, Counter>,
+    asked_micros: Counter,
+    peer_bytes: Family<OfFrames, Gauge>,
+    peer_events: Family<OfEvent, Gauge>,
+    peer_members: Gauge,
+    peer_connected: Gauge,
+    peer_bytes_per_mail: Gauge<f64, AtomicU64>,
     statements: Gauge,
     evicted: Gauge,
     written: Gauge,
@@ -53,6 +84,7 @@ pub(crate) struct Gauges {
     pub(crate) correspondents: usize,
     pub(crate) not_learned: u64,
     pub(crate) milters: Vec<MilterWord>,
+    pub(crate) network: Option<View>,
 }
 
 impl Metrics {
@@ -70,6 +102,7 @@ impl Metrics {
         registry.register("store_failing", "1 while the disk refuses", metrics.failing.clone());
         registry.register("correspondents", "Known", metrics.correspondents.clone());
         registry.register("correspondents_dropped", "No room", metrics.not_learned.clone());
+        metrics.register_network(&mut registry);
         let of = &metrics.milter_mails;
         registry.register("milter_mails", "By verdict or why unchecked", of.clone());
         registry.register("milter_actions", "By action", metrics.milter_actions.clone());
@@ -79,6 +112,52 @@ impl Metrics {
         registry.register("milter_silent_seconds", "Since its word", metrics.milter_silent.clone());
         metrics.registry = registry;
         metrics
+    }
+
+    fn register_network(&self, registry: &mut Registry) {
+        registry.register("peer_questions", "Mails asked of peers", self.asked.clone());
+        registry.register("peer_wait_micros", "Waited for peers", self.asked_micros.clone());
+        registry.register("peer_unsent", "Statements that found no room", self.unsent.clone());
+        registry.register("peer_bytes", "Of frames, by purpose", self.peer_bytes.clone());
+        registry.register("peer_events", "See novacula peers --json", self.peer_events.clone());
+        registry.register("peer_members", "Hosts known", self.peer_members.clone());
+        registry.register("peer_connected", "Hosts connected", self.peer_connected.clone());
+        let of = &self.peer_bytes_per_mail;
+        registry.register("peer_bytes_per_mail", "Both ways, all purposes", of.clone());
+    }
+
+    pub(crate) fn count_asked(&self, asked: Asked, took: Duration) {
+        let answer = match asked {
+            Asked::No => "no",
+            Asked::Known => "known",
+            Asked::Complete => "complete",
+            Asked::Deadline => "deadline",
+            Asked::Alone => "alone",
+        };
+        self.asked.get_or_create(&OfAnswer { answer }).inc();
+        self.asked_micros.inc_by(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn set_network(&self, view: &View) {
+        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let mut total = 0;
+        for purpose in Purpose::ALL {
+            let counts = [
+                ("sent", view.counters.sent(purpose)),
+                ("received", view.counters.received(purpose)),
+            ];
+            for (direction, bytes) in counts {
+                total += bytes;
+                let of = OfFrames { purpose: purpose.name(), direction };
+                self.peer_bytes.get_or_create(&of).set(whole(bytes));
+            }
+        }
+        for (event, _, count) in view.counters.list().into_iter().chain(view.counts.list()) {
+            self.peer_events.get_or_create(&OfEvent { event }).set(whole(count));
+        }
+        self.peer_members.set(whole(view.status.members as u64));
+        self.peer_connected.set(whole(view.status.connected as u64));
+        self.peer_bytes_per_mail.set(total as f64 / self.checks().max(1) as f64);
     }
 
     pub(crate) fn count_check(&self, verdict: Verdict) {
@@ -131,6 +210,9 @@ impl Metrics {
         self.correspondents.set(whole(gauges.correspondents as u64));
         self.not_learned.set(whole(gauges.not_learned));
         self.set_milters(&gauges.milters);
+        if let Some(view) = &gauges.network {
+            self.set_network(view);
+        }
         let mut text = String::new();
         // Writing to a String can't fail.
         let _ = encode(&mut text, &self.registry);

@@ -6,6 +6,7 @@
 //! `Novacula-Reporter` is believed from configured users only.
 
 mod caller;
+mod network;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl People {
 const BODIES_KIB_MAX: u32 = 128 << 10;
 
 struct Shared {
-    agent: Agent,
+    agent: Arc<Agent>,
     bodies: Arc<Semaphore>,
     people: RwLock<Arc<People>>,
 }
@@ -109,7 +110,7 @@ impl From<AgentError> for Refusal {
 /// over `reload` is taken over.
 pub async fn serve(
     listener: UnixListener,
-    agent: Agent,
+    agent: Arc<Agent>,
     config: &Config,
     mut reload: tokio::sync::mpsc::Receiver<Config>,
     shutdown: impl Future<Output = ()>,
@@ -200,7 +201,12 @@ async fn connection(
         allow,
         disallow,
         sent,
-        milter
+        milter,
+        network::peers,
+        network::identity,
+        network::join,
+        network::vouch,
+        network::unvouch
     )
 )]
 struct Document;
@@ -217,6 +223,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/allow", get(allowed).put(allow).delete(disallow))
         .route("/v1/sent", put(sent))
         .route("/v1/milter", put(milter))
+        .merge(network::router())
         .route("/v1/openapi.json", get(|| async { Json(Document::openapi()) }))
         .route("/metrics", get(metrics))
         .fallback(async |uri: Uri| {
@@ -225,7 +232,10 @@ fn router(shared: Arc<Shared>) -> Router {
         })
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let right = match uri.path() {
-                "/v1/status" | "/metrics" | "/v1/openapi.json" => "GET",
+                "/v1/status" | "/v1/peers" | "/v1/identity" | "/metrics" | "/v1/openapi.json" => {
+                    "GET"
+                }
+                "/v1/vouch" => "PUT or DELETE",
                 "/v1/allow" => "GET, PUT or DELETE",
                 "/v1/sent" | "/v1/milter" => "PUT",
                 _ => "POST",
@@ -256,8 +266,10 @@ async fn count_refusals(
 #[utoipa::path(post, path = "/v1/check", request_body(content = String, content_type = "message/rfc822"),
     responses((status = 200, body = Check), (status = 400, body = ErrorReply), (status = 413, body = ErrorReply)))]
 async fn check(call: Call) -> Result<Json<Check>, Refusal> {
-    let answer = call.quick(|agent, mail, caller| agent.check(mail, caller, Time::now()));
-    answer.await.map(Json)
+    let now = Time::now();
+    let (shared, caller) = (Arc::clone(&call.shared), call.caller.clone());
+    let look = call.quick(move |agent, mail, caller| agent.look(mail, caller, now)).await?;
+    Ok(Json(shared.agent.answer(look, &caller, now).await))
 }
 
 /// Says that a mail is spam. Answers when that is on the disk.
@@ -303,7 +315,7 @@ async fn explain(call: Call) -> Result<Json<Explanation>, Refusal> {
 /// How the agent is.
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
-    Json(shared.agent.status())
+    Json(shared.agent.status().await)
 }
 
 /// The allowed senders.
@@ -346,7 +358,7 @@ async fn milter(call: Call) -> Result<Json<bool>, Refusal> {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> String {
-    shared.agent.metrics_text()
+    shared.agent.metrics_text().await
 }
 
 /// A request with its body read and its caller known.
@@ -393,6 +405,12 @@ impl Call {
         Ok(Json(reply?))
     }
 
+    /// The body as a short text.
+    fn line(&self, what: &str, len_max: usize) -> Result<&str, Refusal> {
+        let text = std::str::from_utf8(&self.body).ok().filter(|text| text.len() <= len_max);
+        text.ok_or_else(|| Refusal(StatusCode::BAD_REQUEST, format!("the body must be {what}")))
+    }
+
     /// What a believed caller says as JSON.
     fn word<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, Refusal> {
         believed(&self.caller, what)?;
@@ -404,10 +422,7 @@ impl Call {
     }
 
     async fn allow(self, remove: bool) -> Result<Json<AllowList>, Refusal> {
-        let pattern =
-            std::str::from_utf8(&self.body).ok().filter(|text| text.len() <= PATTERN_LEN_MAX);
-        let pattern = pattern
-            .ok_or(Refusal(StatusCode::BAD_REQUEST, "the body must be one pattern".into()))?;
+        let pattern = self.line("one pattern", PATTERN_LEN_MAX)?;
         self.shared.agent.allow(pattern, remove, &self.caller.reporter, Time::now()).await?;
         Ok(Json(AllowList { allowed: self.shared.agent.allowed() }))
     }

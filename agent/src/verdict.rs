@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use novacula_catalog::{Conclusion, Engine, Judgement, Kind, Match, Opinion, Time};
-use novacula_client::{Advice, Check, Verdict};
+use novacula_catalog::{
+    Conclusion, Engine, Judgement, Kind, Match, Opinion, SiteId, Statement, Time, Trust,
+};
+use novacula_client::{Advice, Asked, Check, Place, Verdict};
 
 /// What is known beside the judgement.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +73,37 @@ pub fn answer(
         id: circumstances.id.clone(),
         window_secs,
         advice: advice(verdict, circumstances, judgement, now),
+        places: Vec::new(),
+        asked: Asked::No,
     }
+}
+
+/// Most places that an answer names.
+const PLACES_MAX: usize = 16;
+
+/// Where the mail was seen or spoken of: each site once, with what it says last.
+#[must_use]
+pub(crate) fn places(matches: &[Match], trust: &Trust) -> Vec<Place> {
+    let mut by_site: BTreeMap<SiteId, &Statement> = BTreeMap::new();
+    for found in matches.iter().filter(|found| says_something(found)) {
+        let said = &found.witness.statement;
+        let known = by_site.entry(said.site).or_insert(said);
+        if (said.class(), said.seq) > (known.class(), known.seq) {
+            *known = said;
+        }
+    }
+    let mut places: Vec<&Statement> = by_site.into_values().collect();
+    places.sort_by_key(|said| (said.epoch, said.site));
+    let place = |said: &&Statement| Place {
+        site: said.site.to_string(),
+        at: said.epoch.start().rfc3339(),
+        says: match said.kind {
+            Kind::Sighting { .. } => "sighting".into(),
+            Kind::Opinion { opinion, .. } => opinion.name().into(),
+        },
+        trust: trust.weight(&said.site),
+    };
+    places.iter().take(PLACES_MAX).map(place).collect()
 }
 
 /// An outbreak is young for so long: known campaigns run from 7 minutes to 13 hours (DESIGN 4.1),

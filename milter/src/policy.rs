@@ -291,6 +291,8 @@ mod tests {
             id: "0123".into(),
             window_secs: 86_400,
             advice,
+            places: vec![],
+            asked: novacula_client::Asked::No,
         })
     }
 

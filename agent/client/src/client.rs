@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AllowList, Authentication, Check, ErrorReply, Explanation, Leaning, MilterState, OpinionReply,
-    Sent, Status, header,
+    AllowList, Authentication, Check, ErrorReply, Explanation, IdentityReply, Joined, Leaning,
+    MilterState, OpinionReply, Peers, Sent, Status, header,
 };
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
@@ -151,6 +151,41 @@ impl Client {
     /// [`ClientError`].
     pub async fn status(&mut self) -> Result<Status, ClientError> {
         self.call(Method::GET, "/v1/status", Bytes::new(), &Envelope::default()).await
+    }
+
+    /// Lists the hosts of the network of peers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn peers(&mut self) -> Result<Peers, ClientError> {
+        self.call(Method::GET, "/v1/peers", Bytes::new(), &Envelope::default()).await
+    }
+
+    /// Tells who this host is, and how others join through it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn identity(&mut self) -> Result<IdentityReply, ClientError> {
+        self.call(Method::GET, "/v1/identity", Bytes::new(), &Envelope::default()).await
+    }
+
+    /// Joins a network of peers at an address, or with an invitation.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn join(&mut self, what: &str) -> Result<Joined, ClientError> {
+        let body = Bytes::copy_from_slice(what.as_bytes());
+        self.call(Method::POST, "/v1/join", body, &Envelope::default()).await
+    }
+
+    /// Makes a site's word count, or with `remove` no longer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn vouch(&mut self, site: &str, remove: bool) -> Result<IdentityReply, ClientError> {
+        let method = if remove { Method::DELETE } else { Method::PUT };
+        let body = Bytes::copy_from_slice(site.as_bytes());
+        self.call(method, "/v1/vouch", body, &Envelope::default()).await
     }
 
     /// Tells to whom this site's people write.

@@ -9,8 +9,8 @@ mod client;
 pub mod socket;
 
 pub use api::{
-    Advice, AllowList, Authentication, Check, Digests, ErrorReply, Explanation, Leaning,
-    MilterListener, MilterState, MilterWord, OpinionOutcome, OpinionReply, Sent, Status, Term,
-    Verdict, header,
+    Advice, AllowList, Asked, Authentication, Check, Digests, ErrorReply, Explanation,
+    IdentityReply, Joined, Leaning, MilterListener, MilterState, MilterWord, NetworkState,
+    OpinionOutcome, OpinionReply, Peer, Peers, Place, Sent, Status, Term, Verdict, header,
 };
 pub use client::{Client, ClientError, Envelope};

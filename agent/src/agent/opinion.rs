@@ -2,7 +2,7 @@
 //! so that two people who speak of one new mail at once speak of the same mail; each is worked
 //! out without changing anything, stored, and only then applied.
 
-use novacula_catalog::store::Save;
+use novacula_catalog::store::{Save, SaveNetwork};
 use novacula_catalog::{Act, Acts, KEEP_SECS, MailId, Opinion, Reporter, SEQ_BLOCK, Time, Witness};
 use novacula_client::{OpinionOutcome, OpinionReply};
 
@@ -37,6 +37,8 @@ struct Change {
     mail: MailId,
     acts: Acts,
     witness: Option<Witness>,
+    /// Signed, for peers.
+    told: Option<Vec<u8>>,
     saves: Vec<Save>,
     reply: OpinionReply,
 }
@@ -73,6 +75,12 @@ impl Agent {
                     return Err(AgentError::Write(error));
                 }
                 self.metrics.opinions.inc();
+                if let (Some(handle), Some(signed)) = (self.network.handle(), &change.told)
+                    && !handle.publish(signed.clone())
+                {
+                    // It is in the outbox, and goes out at the next start.
+                    self.metrics.unsent.inc();
+                }
                 self.apply(change)
             }
         };
@@ -89,7 +97,12 @@ impl Agent {
         now: Time,
     ) -> Result<Change, OpinionReply> {
         let mut state = self.state();
-        let home_only = true; // until a network is joined
+        let received = caller.received.or(read.received).unwrap_or(now).min(now);
+        let old = now.secs_since(received) > KEEP_SECS;
+        let joined = self.network.handle().is_some();
+        // Mail of allowed senders is nobody else's business (DESIGN 4.4).
+        let allowed = read.circumstances.allowed.is_some();
+        let home_only = !joined || old || allowed;
         let nothing = |outcome, says: Opinion, note: String| OpinionReply {
             outcome,
             site_says: says.name().into(),
@@ -100,7 +113,6 @@ impl Agent {
             let why = read.circumstances.no_evidence.clone().unwrap_or_default();
             return Err(nothing(OpinionOutcome::NoEvidence, Opinion::Withdrawn, why));
         }
-        let received = caller.received.or(read.received).unwrap_or(now).min(now);
         let matches = state.catalog.matches(&read.probe);
         let mail = state.site.mail_of(&matches, received).unwrap_or(state.site.next_mail());
         let said = state.acts.opinion(mail);
@@ -126,10 +138,16 @@ impl Agent {
             }
         }
         let says = acts.opinion(mail);
-        let mut witness = None;
+        let (mut witness, mut told) = (None, None);
         if says != said || deed != Deed::Withdraw {
             let stated = state.site.opine(&matches, &read.probe, says, received, now);
             let signed = stated.statement.sign(&self.identity);
+            if !home_only {
+                let (seq, epoch) = (stated.statement.seq, stated.statement.epoch);
+                told = Some(signed.clone());
+                let signed = signed.clone();
+                saves.push(Save::Network(SaveNetwork::Outbox { seq, epoch, signed }));
+            }
             saves.push(Save::Statement(Box::new(stated.clone()), signed));
             witness = Some(stated);
         }
@@ -137,15 +155,14 @@ impl Agent {
         if state.site.next_seq() >= state.reserved {
             saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
         }
-        let old = now.secs_since(received) > KEEP_SECS;
-        let note = note(deed, says, old);
+        let note = note(deed, says, reach(old, joined, allowed));
         let reply = OpinionReply {
             outcome: OpinionOutcome::Durable,
             site_says: says.name().into(),
             home_only,
             note,
         };
-        Ok(Change { mail, acts, witness, saves, reply })
+        Ok(Change { mail, acts, witness, told, saves, reply })
     }
 
     fn apply(&self, change: Change) -> OpinionReply {
@@ -173,16 +190,21 @@ fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {
     }
 }
 
-fn note(deed: Deed, says: Opinion, old: bool) -> String {
+/// How far an opinion goes.
+fn reach(old: bool, joined: bool, allowed: bool) -> &'static str {
+    match () {
+        () if old => "it acts at this site only: the mail is older than 72 h",
+        () if !joined => "it acts at this site only: no network is joined",
+        () if allowed => "it acts at this site only: its sender is allowed here",
+        () => "it goes to the network's peers",
+    }
+}
+
+fn note(deed: Deed, says: Opinion, reach: &str) -> String {
     let done = match deed {
         Deed::Report => "reported",
         Deed::Revoke => "revoked",
         Deed::Withdraw => "withdrawn",
-    };
-    let reach = if old {
-        "it acts at this site only: the mail is older than 72 h"
-    } else {
-        "it acts at this site only: no network is joined"
     };
     let says = match says {
         Opinion::Report => "spam",

@@ -10,24 +10,24 @@ use novacula_client::{Client, MilterWord, Status};
 use serde::Serialize;
 
 use super::mail::{out, printable, to_json};
-use super::{EXIT_OK, EXIT_PASS, Global, failed_to, runtime};
+use super::{EXIT_OK, EXIT_PASS, Global, failed_to, network_legs, runtime};
 
 /// A milter tells how it is every 5 s; after three times that it is gone or hangs.
 const SILENT_SECS_MAX: u64 = 15;
 
 /// One leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Leg {
+pub(super) struct Leg {
     /// Which.
-    leg: String,
+    pub(super) leg: String,
     /// Nothing is to be mended.
-    well: bool,
+    pub(super) well: bool,
     /// What is seen, and what to mend.
     text: String,
 }
 
 impl Leg {
-    fn new(leg: &str, well: bool, text: impl Into<String>) -> Self {
+    pub(super) fn new(leg: &str, well: bool, text: impl Into<String>) -> Self {
         Self { leg: leg.into(), well, text: text.into() }
     }
 }
@@ -48,6 +48,11 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
                 let group = global.config().map(|config| config.socket_group).unwrap_or_default();
                 found.push(door(&socket, &group));
                 found.extend(legs(&status, now_secs()));
+                if status.network != "off"
+                    && let Ok(config) = global.config()
+                {
+                    found.push(network_legs::dns(&config));
+                }
             }
         }
     }
@@ -96,12 +101,8 @@ fn legs(status: &Status, now_secs: u64) -> Vec<Leg> {
         0 => Leg::new("sightings", true, "all on the disk"),
         lost => Leg::new("sightings", true, format!("{lost} never reached the disk")),
     };
-    let network = match status.network.as_str() {
-        "off" => "off: only this site's own people count".to_owned(),
-        other => other.to_owned(),
-    };
-    let mut legs =
-        vec![Leg::new("agent", true, uptime), database, lost, Leg::new("network", true, network)];
+    let mut legs = vec![Leg::new("agent", true, uptime), database, lost];
+    legs.extend(network_legs::legs(status));
     if status.milters.is_empty() {
         let text = "none has told anything: none runs, or its user is not in believed_users";
         legs.push(Leg::new("milter", true, text));
@@ -169,6 +170,7 @@ mod tests {
             store_failing: None,
             sightings_lost: 0,
             milters: Vec::new(),
+            peers: None,
         }
     }
 

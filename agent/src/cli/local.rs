@@ -1,4 +1,4 @@
-//! Commands about the agent itself: status, identity, allow.
+//! Commands about the agent itself: status, allow.
 
 use novacula_client::Client;
 
@@ -12,13 +12,20 @@ pub(super) fn status(global: &Global) -> anyhow::Result<u8> {
         out(&to_json(&status)?);
         return Ok(EXIT_OK);
     }
+    let network = match &status.peers {
+        Some(peers) => format!(
+            "on: {} hosts known, {} connected; {} opinions on their way",
+            peers.members, peers.connected, peers.outbox
+        ),
+        None => status.network,
+    };
     let store = status.store_failing.as_deref().unwrap_or("takes writes");
     for (name, value) in [
         ("version", status.version),
         ("site", status.site),
         ("running for", format!("{} s", status.uptime_secs)),
         ("data", status.data_dir),
-        ("network", status.network),
+        ("network", network),
         ("statements", format!("{}, {} of them opinions", status.statements, status.opinions)),
         ("allowed senders", status.allowed.to_string()),
         ("checks answered", status.checks.to_string()),
@@ -26,17 +33,6 @@ pub(super) fn status(global: &Global) -> anyhow::Result<u8> {
         ("sightings lost", status.sightings_lost.to_string()),
     ] {
         out(&format!("{name:16} {}", printable(&value)));
-    }
-    Ok(EXIT_OK)
-}
-
-pub(super) fn identity(global: &Global) -> anyhow::Result<u8> {
-    let mut client = Client::new(&global.socket()?);
-    let status = runtime()?.block_on(client.status())?;
-    if global.json {
-        out(&to_json(&serde_json::json!({ "site": status.site, "data_dir": status.data_dir }))?);
-    } else {
-        out(&status.site);
     }
     Ok(EXIT_OK)
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use novacula_agent::{Canonical, Fingerprint, MAIL_LEN_MAX, Message, digests};
-use novacula_client::{Check, Client, Digests, Envelope, Explanation, OpinionOutcome, Verdict};
+use novacula_client::{
+    Asked, Check, Client, Digests, Envelope, Explanation, OpinionOutcome, Verdict,
+};
 use serde_json::{Value, json};
 
 use super::input::each_mail;
@@ -16,11 +18,16 @@ use super::{EXIT_ERROR, EXIT_OK, EXIT_PASS, EXIT_UNSURE, Global, Mails, runtime}
 /// Mails from which a summary and a progress bar are shown.
 const MANY: usize = 20;
 
+/// Places named in a line; JSON has them all.
+const PLACES_SHOWN: usize = 6;
+
 /// What became of each of several mails, for the summary and the exit code.
 #[derive(Default)]
 struct Tally {
     counts: BTreeMap<&'static str, usize>,
     errors: usize,
+    /// The network is on and nobody could be asked.
+    alone: bool,
 }
 
 impl Tally {
@@ -108,6 +115,7 @@ pub(super) fn check(global: &Global, mails: &Mails, seen: bool) -> anyhow::Resul
     let tally = for_each(global, mails, &mut |name, mail, tally| {
         let answer = runtime.block_on(client.check(mail.into(), &envelope))?;
         tally.count(answer.verdict.name());
+        tally.alone |= answer.asked == Asked::Alone;
         show_check(global, name, &answer)
     })?;
     let any = |verdicts: &[Verdict]| verdicts.iter().any(|verdict| tally.has(verdict.name()));
@@ -115,6 +123,7 @@ pub(super) fn check(global: &Global, mails: &Mails, seen: bool) -> anyhow::Resul
         tally if tally.errors > 0 => EXIT_ERROR,
         _ if any(&[Verdict::Spam]) => EXIT_OK,
         _ if any(&[Verdict::Contested, Verdict::NoEvidence]) => EXIT_UNSURE,
+        tally if tally.alone => EXIT_UNSURE,
         _ => EXIT_PASS,
     })
 }
@@ -126,14 +135,45 @@ fn show_check(global: &Global, name: &str, answer: &Check) -> anyhow::Result<()>
         show_json(&object);
         return Ok(());
     }
+    let mut why = match answer.evidence.is_empty() {
+        true => "never seen".to_owned(),
+        false => answer.evidence.join("; "),
+    };
+    // A lone site's own name says nothing.
+    if answer.places.len() > 1 {
+        why.push_str(&format!("; at {}", shown_places(answer)));
+    }
+    if answer.asked == Asked::Alone {
+        why.push_str("; no peer could be asked");
+    }
     out(&format!(
         "{}: {} (confidence {}): {}",
         printable(name),
         answer.verdict.name(),
         answer.confidence,
-        if answer.evidence.is_empty() { "never seen".into() } else { answer.evidence.join("; ") }
+        printable(&why)
     ));
     Ok(())
+}
+
+/// The sites, by the first eight digits of their keys, with what they say.
+fn shown_places(answer: &Check) -> String {
+    let mut shown: Vec<String> = answer
+        .places
+        .iter()
+        .take(PLACES_SHOWN)
+        .map(|place| {
+            let site: String = place.site.chars().take(8).collect();
+            match place.says.as_str() {
+                "sighting" => site,
+                says => format!("{site} ({says})"),
+            }
+        })
+        .collect();
+    if answer.places.len() > PLACES_SHOWN {
+        shown.push("and others".into());
+    }
+    shown.join(", ")
 }
 
 pub(super) fn opine(

@@ -5,6 +5,8 @@ mod doctor;
 mod input;
 mod local;
 mod mail;
+mod network_legs;
+mod peers;
 mod replay;
 mod serve;
 
@@ -31,7 +33,7 @@ const SYSTEM_CONFIG: &str = "/etc/novacula/novacula.toml";
 #[derive(Parser)]
 #[command(name = "novacula", version, arg_required_else_help = true)]
 #[command(
-    after_help = "check exits 0 for spam; 1 for bulk, allowed or unknown; 3 for contested or no-evidence; 2 for an error. doctor exits 1 if something is to be mended."
+    after_help = "check exits 0 for spam; 1 for bulk, allowed or unknown; 3 for contested or no-evidence, or when the network is on and nobody could be asked; 2 for an error. doctor exits 1 if something is to be mended."
 )]
 struct Cli {
     #[command(flatten)]
@@ -106,8 +108,29 @@ enum Command {
     Status,
     /// Test every leg and say what to mend.
     Doctor,
-    /// Show this site's public key.
-    Identity,
+    /// Show this site's public key, this host's, and whose word counts here.
+    Identity {
+        /// Print a code with which another site can join through this host.
+        #[arg(long)]
+        invite: bool,
+    },
+    /// Join a network of peers, for good.
+    Join {
+        /// mx.example.org, mx.example.org:25725, a multiaddress, or an invitation that
+        /// `novacula identity --invite` printed at another site.
+        #[arg(value_name = "ADDRESS|INVITE")]
+        place: String,
+    },
+    /// Show the hosts of the network of peers.
+    Peers,
+    /// Make another site's word count here; none: list whose does.
+    Vouch {
+        /// The site's public key, as `novacula identity` prints it there.
+        site: Option<String>,
+        /// Make it count no longer.
+        #[arg(long, requires = "site")]
+        remove: bool,
+    },
     /// List, add or remove senders that always pass.
     Allow {
         /// ann@example.org, @example.org, or a list's List-Id. None: list them.
@@ -174,7 +197,10 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Replay(args) => replay::run(global, args),
         Command::Status => local::status(global),
         Command::Doctor => doctor::run(global),
-        Command::Identity => local::identity(global),
+        Command::Identity { invite } => peers::identity(global, *invite),
+        Command::Join { place } => peers::join(global, place),
+        Command::Peers => peers::peers(global),
+        Command::Vouch { site, remove } => peers::vouch(global, site.as_deref(), *remove),
         Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -1,5 +1,7 @@
 //! `novacula serve`: the daemon. It stays in the foreground, as service managers want it.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use novacula_agent::{Agent, Config, LogFormat, server};
 use novacula_catalog::Time;
@@ -23,13 +25,14 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(async {
-        let agent = Agent::open(&config, Time::now())?;
+        let agent = Arc::new(Agent::open(&config, Time::now())?);
         let access = Access { mode: 0o660, owner: "", group: &config.socket_group };
         let (listener, refused) = bind(&config.socket, &access)?;
         if let Some(reason) = refused {
             warn!(reason, "the socket keeps its group: others than this user may not use it");
         }
-        let site = agent.status().site;
+        agent.connect(Time::now());
+        let site = agent.status().await.site;
         let (reload, reloads) = mpsc::channel(1);
         let hangup = signal(SignalKind::hangup()).context("start the signal handlers")?;
         let mut terminate = signal(SignalKind::terminate()).context("start the signal handlers")?;
@@ -43,7 +46,8 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
             }
             info!("stopping");
         };
-        server::serve(listener, agent, &config, reloads, stop).await;
+        server::serve(listener, Arc::clone(&agent), &config, reloads, stop).await;
+        agent.disconnect().await;
         reloading.abort();
         // Ours: the listener was bound by this process and none other could bind meanwhile.
         let _ = std::fs::remove_file(&config.socket);

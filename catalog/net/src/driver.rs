@@ -50,6 +50,8 @@ macro_rules! counts {
 
 counts! {
     connections_made: "Connections made, by either side.",
+    connections_quic: "Of which over QUIC.",
+    connections_tcp: "Of which over TCP.",
     connections_refused: "Connections refused at a bound.",
     dials_failed: "Addresses that could not be connected to.",
     frames_broken: "Requests that were too long, broken off or too slow.",
@@ -218,7 +220,7 @@ impl Driver {
     fn view(&self, peers_max: usize) -> View {
         View {
             node: self.node.id(),
-            status: self.node.status(self.now()),
+            status: self.node.status(),
             counters: self.node.counters().clone(),
             counts: self.counts,
             peers: self.node.peers(peers_max),

@@ -85,6 +85,11 @@ impl Driver {
             return;
         };
         self.counts.connections_made += 1;
+        let over = |wanted| endpoint.get_remote_address().iter().any(|part| part == wanted);
+        self.counts.connections_quic += u64::from(over(Protocol::QuicV1));
+        let tcp = endpoint.get_remote_address().iter();
+        self.counts.connections_tcp +=
+            u64::from(tcp.into_iter().any(|part| matches!(part, Protocol::Tcp(_))));
         let dialled = endpoint.is_dialer();
         // When both sides dial at once each may see the other's connection first; then the one
         // that this side made is told of as well, so that somebody says Hello.

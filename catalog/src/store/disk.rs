@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
 use tokio::sync::oneshot;
 
+use super::network::{self, LoadedNetwork, SaveNetwork};
 use super::writer::{self, Command, Health};
 use crate::acts::{Act, Acts, Reporter};
 use crate::clock::{Epoch, Time};
@@ -35,8 +36,11 @@ const QUEUE_MAX: usize = 4096;
 const NUMBERS_A_SECOND: u64 = 1024;
 
 /// One step per release that changed the schema; never edited, only added to.
-const STEPS: &[M<'_>] =
-    &[M::up(include_str!("001-schema.sql")), M::up(include_str!("002-correspondents.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("001-schema.sql")),
+    M::up(include_str!("002-correspondents.sql")),
+    M::up(include_str!("010-network.sql")),
+];
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +113,8 @@ pub enum Save {
     Trace(Trace),
     /// Numbers below this one may be given to statements.
     Reserve(u64),
+    /// Something of the network of peers.
+    Network(SaveNetwork),
     /// What is too old at this time may go.
     Expire(Time),
 }
@@ -124,6 +130,8 @@ pub struct Loaded {
     pub allowed: Vec<String>,
     /// Correspondents.
     pub traces: Vec<Trace>,
+    /// What the network of peers needs.
+    pub network: LoadedNetwork,
     /// First number that no statement of this site has; a block from here is reserved.
     pub next_seq: u64,
     /// Where a damaged database was put.
@@ -325,6 +333,7 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
         Ok(Trace { hash, kind, first_day, last_day })
     };
     loaded.traces = select.query_map([], trace)?.collect::<Result<_, _>>()?;
+    loaded.network = network::load(connection)?;
     let reserved: i64 =
         connection.query_row("SELECT seq_reserved FROM instance", [], |row| row.get(0))?;
     loaded.next_seq = reserved.cast_unsigned();

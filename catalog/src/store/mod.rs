@@ -3,8 +3,10 @@
 
 mod disk;
 mod memory;
+mod network;
 mod writer;
 
 pub use disk::{Disk, Loaded, Save, StoreError};
 pub use memory::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
+pub use network::{LoadedNetwork, SaveNetwork};
 pub use writer::Health;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::disk::{Save, StoreError};
 use super::memory::oldest_kept;
+use super::network;
 use crate::clock::Time;
 
 /// Longest time that a sighting waits for its group (DESIGN 4.1: a crash loses one second).
@@ -231,6 +232,7 @@ fn apply_one(connection: &Connection, save: &Save) -> Result<(), rusqlite::Error
             "UPDATE instance SET seq_reserved = MAX(seq_reserved, ?1)",
             params![upto.cast_signed()],
         ),
+        Save::Network(save) => network::apply(connection, save),
         Save::Expire(now) => expire(connection, *now),
     }
 }
@@ -251,5 +253,6 @@ pub(super) fn expire(connection: &Connection, now: Time) -> Result<(), rusqlite:
          ELSE CASE WHEN first_day = last_day THEN 14 ELSE 90 END END < ?1",
         [now.0.cast_signed() / 86_400],
     )?;
+    network::expire(connection, oldest)?;
     Ok(())
 }

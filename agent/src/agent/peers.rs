@@ -1,0 +1,443 @@
+//! The agent's part in the network of peers: starting it, asking it about a mail within the
+//! deadline, and keeping what it tells.
+//!
+//! Key decision: the network may fail, and mail does not notice. What can't be started is said in
+//! the log, in `status` and by `doctor`; a question that can't be asked is answered from home.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use novacula_catalog::node::{
+    self, CERTIFICATE_SECS, Completeness, HostCertificate, Keep, MemberRecord, NodeId, Start,
+};
+use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
+use novacula_catalog::{Identity, Network as Place, Reporter, SiteId, Time, Witness};
+use novacula_client::{Asked, Check, IdentityReply, Joined, Peer, Peers, Verdict};
+use novacula_net::{Handle, Settings, Told, View};
+use tokio::sync::mpsc;
+
+use super::invite::Invite;
+use super::{Agent, AgentError, Caller, Look, judged};
+use crate::config::Config;
+use crate::maillog;
+
+/// Longest wait for others to take over what this host holds, when it stops: a supervisor kills
+/// it after 10 s (THREATS 20: 5 s to drain).
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Longest wait after joining until the other side has said who it is.
+const WELCOME_TIME_MAX: Duration = Duration::from_secs(5);
+/// Most peers that are shown.
+const PEERS_SHOWN_MAX: usize = 1_000;
+
+/// Why a network could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Only administrators may.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// It is no address and no invitation.
+    #[error("{0}")]
+    Malformed(String),
+    /// The network side can't be started.
+    #[error("start the network: {0}")]
+    Start(String),
+    /// Nobody answers.
+    #[error(
+        "join at {address}: {reason}; check the address, and that the port is open there for UDP and TCP"
+    )]
+    Unreachable {
+        /// The address.
+        address: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Somebody answers who does not take this host in.
+    #[error(
+        "join at {0}: a host answers, but it does not take this one in; it speaks another version of the protocol, belongs to another private network (group_key, group_sites), or its clock differs by more than 15 minutes"
+    )]
+    NotWelcome(String),
+}
+
+/// The agent's side of the network.
+pub(super) struct Network {
+    config: Config,
+    loaded: Mutex<LoadedNetwork>,
+    vouched: RwLock<BTreeSet<SiteId>>,
+    link: RwLock<Link>,
+}
+
+#[derive(Clone)]
+enum Link {
+    Off,
+    Failed(String),
+    On(Handle),
+}
+
+impl Network {
+    pub(super) fn new(config: &Config, loaded: LoadedNetwork) -> Self {
+        Self {
+            config: config.clone(),
+            vouched: RwLock::new(loaded.vouched.iter().copied().collect()),
+            loaded: Mutex::new(loaded),
+            link: RwLock::new(Link::Off),
+        }
+    }
+
+    /// Sites whose word counts because an administrator said so.
+    pub(super) fn vouched(&self) -> BTreeSet<SiteId> {
+        self.vouched.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `off`, `on`, or why it is not.
+    pub(super) fn word(&self) -> String {
+        match self.link() {
+            Link::Off => "off".into(),
+            Link::On(_) => "on".into(),
+            Link::Failed(reason) => format!("failed to {reason}"),
+        }
+    }
+
+    fn link(&self) -> Link {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, link: Link) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
+    }
+
+    pub(super) fn handle(&self) -> Option<Handle> {
+        match self.link() {
+            Link::On(handle) => Some(handle),
+            Link::Off | Link::Failed(_) => None,
+        }
+    }
+
+    fn loaded(&self) -> std::sync::MutexGuard<'_, LoadedNetwork> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Addresses to begin with.
+    fn bootstrap(&self) -> Vec<String> {
+        let config = &self.config;
+        let seeds = config.dns_seeds.iter().map(|name| format!("/dnsaddr/{name}"));
+        config.bootstrap.iter().cloned().chain(self.loaded().joined.clone()).chain(seeds).collect()
+    }
+}
+
+impl Agent {
+    /// Takes part in the network where the configuration says so, or a network was joined before.
+    /// Needs a tokio runtime.
+    pub fn connect(self: &Arc<Self>, now: Time) {
+        let wanted = self.network.config.network || !self.network.loaded().joined.is_empty();
+        if !wanted {
+            return;
+        }
+        match self.start_network(now) {
+            Ok(handle) => self.network.set(Link::On(handle)),
+            Err(reason) => {
+                maillog::network_failed(&reason);
+                self.network.set(Link::Failed(reason));
+            }
+        }
+    }
+
+    /// Hands off what this host holds for others, and stops the network.
+    pub async fn disconnect(&self) {
+        if let Some(handle) = self.network.handle() {
+            self.network.set(Link::Off);
+            handle.leave(LEAVE_TIME_MAX).await;
+        }
+    }
+
+    fn start_network(self: &Arc<Self>, now: Time) -> Result<Handle, String> {
+        let config = &self.network.config;
+        let host = Identity::load_or_create(&self.data_dir.join("host"))
+            .map_err(|error| error.to_string())?;
+        let id = NodeId::of(&host);
+        let members: Vec<Arc<MemberRecord>> = self
+            .network
+            .loaded()
+            .members
+            .iter()
+            .filter_map(|record| MemberRecord::decode(record).ok().map(Arc::new))
+            .collect();
+        let own = members.iter().find(|record| record.node == id);
+        let until = Time(now.0 + CERTIFICATE_SECS);
+        let start = Start {
+            certificate: HostCertificate::issue(&self.identity, id, until),
+            // Later than at every start before, whatever the clock did meanwhile.
+            boot: Time(own.map_or(now.0, |own| now.0.max(own.boot.0 + 1))),
+            host,
+            outbox: self.network.loaded().outbox.clone(),
+            members,
+            addresses: Vec::new(),
+        };
+        let forms = |addresses: &[String]| -> Result<Vec<_>, String> {
+            let forms = addresses.iter().map(|address| novacula_net::forms(address));
+            let forms: Vec<_> =
+                forms.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+            Ok(forms.concat())
+        };
+        let settings = Settings {
+            listen: forms(&config.network_listen)?,
+            announce: forms(&config.network_announce)?,
+            mdns: config.mdns,
+            relay: config.relay && !config.behind_nat,
+            behind_nat: config.behind_nat,
+            connections_max: config.peer_connections_max,
+            record: Some(config.network_record.clone()).filter(|path| !path.as_os_str().is_empty()),
+            clock: Arc::new(Time::now),
+        };
+        let node = node::Config {
+            group: config.group()?,
+            prefix: config.prefix_bits(),
+            bootstrap: self.network.bootstrap(),
+            hot_sites: config.bulk_sites as usize,
+            ..node::Config::default()
+        };
+        let (handle, told) =
+            novacula_net::start(settings, start, node).map_err(|error| error.to_string())?;
+        tokio::spawn(hear(Arc::downgrade(self), told));
+        maillog::network_started(&id);
+        Ok(handle)
+    }
+
+    /// Turns the network on, for good, and meets the host at `what`: an address or an invitation.
+    ///
+    /// # Errors
+    /// [`JoinError`]. The address is kept all the same when only nobody answered: it is tried
+    /// again at every start, and `leave` forgets it.
+    pub async fn join(
+        self: &Arc<Self>,
+        what: &str,
+        who: &Reporter,
+        now: Time,
+    ) -> Result<Joined, JoinError> {
+        administrator(who, "join a network")?;
+        let (addresses, inviter) = places(what)?;
+        let mut saves: Vec<Save> = addresses
+            .iter()
+            .map(|address| Save::Network(SaveNetwork::Joined(address.clone(), now)))
+            .collect();
+        saves.extend(inviter.map(|site| Save::Network(SaveNetwork::Vouch(site, now))));
+        let _one_at_a_time = self.speaking.lock().await;
+        self.disk.save_now(saves).await.map_err(AgentError::Write)?;
+        if let Some(site) = inviter {
+            self.trust_anew(|vouched| vouched.insert(site));
+        }
+        self.network.loaded().joined.extend(addresses.iter().cloned());
+        let handle = match self.network.handle() {
+            Some(handle) => handle,
+            None => {
+                let handle = self.start_network(now).map_err(JoinError::Start)?;
+                self.network.set(Link::On(handle.clone()));
+                handle
+            }
+        };
+        let address = what_is_dialled(&addresses);
+        let mut reason = String::new();
+        for address in &addresses {
+            match handle.dial(address.clone()).await {
+                Ok(node) => return welcomed(&handle, node, address, inviter).await,
+                Err(why) => reason = why,
+            }
+        }
+        Err(JoinError::Unreachable { address, reason })
+    }
+
+    /// An administrator makes a site's word count, or no longer.
+    ///
+    /// # Errors
+    /// [`AgentError`]; nothing has changed then.
+    pub async fn vouch(
+        &self,
+        site: SiteId,
+        remove: bool,
+        who: &Reporter,
+        now: Time,
+    ) -> Result<(), AgentError> {
+        administrator(who, "vouch for a site")?;
+        let save = match remove {
+            false => SaveNetwork::Vouch(site, now),
+            true => SaveNetwork::Unvouch(site),
+        };
+        let _one_at_a_time = self.speaking.lock().await;
+        let stored = self.disk.save_now(vec![Save::Network(save)]).await;
+        self.note_store();
+        stored.map_err(AgentError::Write)?;
+        maillog::vouched(&site, &who.name, remove);
+        self.trust_anew(|vouched| match remove {
+            false => vouched.insert(site),
+            true => vouched.remove(&site),
+        });
+        Ok(())
+    }
+
+    fn trust_anew(&self, change: impl FnOnce(&mut BTreeSet<SiteId>) -> bool) {
+        change(&mut self.network.vouched.write().unwrap_or_else(PoisonError::into_inner));
+        self.reload(&self.settings().config);
+    }
+
+    /// The verdict on a mail that was looked at: peers are asked where what is known at home does
+    /// not suffice, and waited for until the deadline.
+    pub async fn answer(&self, look: Look, caller: &Caller, now: Time) -> Check {
+        let Look { read, settings, matches, in_hand, mut answer, stated, private } = look;
+        match self.network.handle() {
+            None => {}
+            Some(_) if private => {}
+            Some(handle) if suffices(answer.verdict) => {
+                answer.asked = Asked::Known;
+                if stated.is_some_and(|signed| !handle.publish(signed)) {
+                    self.metrics.unsent.inc();
+                }
+            }
+            Some(handle) => {
+                let started = Instant::now();
+                let deadline = Duration::from_millis(self.network.config.deadline_ms);
+                let known = matches.iter().map(|found| Arc::clone(&found.witness)).collect();
+                let heard = handle.query(read.probe.clone(), stated, known, deadline).await;
+                if !heard.witnesses.is_empty() {
+                    self.keep(heard.witnesses);
+                    let matches = self.state().catalog.matches(&read.probe);
+                    answer = judged(&read, &settings, &matches, in_hand, now);
+                }
+                answer.asked = match heard.completeness {
+                    Completeness::Complete => Asked::Complete,
+                    Completeness::Deadline => Asked::Deadline,
+                    Completeness::Alone => Asked::Alone,
+                };
+                self.metrics.count_asked(answer.asked, started.elapsed());
+            }
+        }
+        self.conclude(&read, &answer, caller, now);
+        answer
+    }
+
+    /// Takes what others said into the catalog.
+    fn keep(&self, witnesses: Vec<Witness>) {
+        let own = self.identity.site();
+        let mut state = self.state();
+        for mut witness in witnesses {
+            // Another host of this site speaks for home, wherever it stands.
+            if witness.statement.site == own {
+                witness.network = Place::HOME;
+            }
+            state.catalog.insert(witness);
+        }
+    }
+
+    /// How the network looks, while it is on.
+    pub(super) async fn view(&self, peers_max: usize) -> Option<View> {
+        self.network.handle()?.view(peers_max).await
+    }
+
+    /// The hosts of the network.
+    pub async fn peers(&self) -> Peers {
+        let Some(view) = self.view(PEERS_SHOWN_MAX).await else {
+            return Peers { peers: Vec::new() };
+        };
+        let trust = &self.settings().trust;
+        let peer = |peer: &node::PeerView| Peer {
+            node: peer.node.to_string(),
+            site: peer.site.to_string(),
+            own: peer.node == view.node,
+            addresses: peer.addresses.to_vec(),
+            observed: peer.observed.map(|address| address.to_string()),
+            connected: peer.connected,
+            up: peer.up,
+            placed: peer.placed,
+            since: peer.since.rfc3339(),
+            heard: peer.heard.rfc3339(),
+            round_trip_ms: peer.round_trip_ms,
+            trust: trust.weight(&peer.site),
+            records_here: peer.records_here,
+        };
+        Peers { peers: view.peers.iter().map(peer).collect() }
+    }
+
+    /// Who this host is, and how others join through it.
+    pub async fn identity(&self) -> IdentityReply {
+        let view = self.view(0).await;
+        let site = self.identity.site();
+        let invite = view.as_ref().filter(|view| !view.addresses.is_empty()).map(|view| {
+            let addresses = view.addresses.iter().take(node::ADDRESSES_MAX).cloned().collect();
+            Invite { site, node: view.node, addresses }.to_line()
+        });
+        IdentityReply {
+            site: site.to_string(),
+            node: view.map(|view| view.node.to_string()),
+            invite,
+            vouched: self.network.vouched().iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// What is known at home suffices: it is judged, or an outbreak, of which every new opinion is
+/// announced.
+fn suffices(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Spam | Verdict::Bulk)
+}
+
+fn administrator(who: &Reporter, what: &'static str) -> Result<(), AgentError> {
+    if who.administrator { Ok(()) } else { Err(AgentError::NotAdministrator(what)) }
+}
+
+/// The addresses in an address or an invitation, and who invites.
+fn places(what: &str) -> Result<(Vec<String>, Option<SiteId>), JoinError> {
+    let what = what.trim();
+    if !Invite::is_meant(what) {
+        let malformed = |error: novacula_net::AddressError| JoinError::Malformed(error.to_string());
+        novacula_net::forms(what).map_err(malformed)?;
+        return Ok((vec![what.to_owned()], None));
+    }
+    let cut = "read the invitation: a part of it is missing; copy the whole line";
+    let invite = Invite::parse(what).ok_or(JoinError::Malformed(cut.into()))?;
+    let addresses = invite.addresses.iter().filter_map(|address| {
+        let form = novacula_net::forms(address).ok()?.into_iter().next()?;
+        novacula_net::pinned(&form, invite.node).map(|pinned| pinned.to_string())
+    });
+    Ok((addresses.collect(), Some(invite.site)))
+}
+
+fn what_is_dialled(addresses: &[String]) -> String {
+    addresses.first().cloned().unwrap_or_default()
+}
+
+/// Waits until the host at the other end is known as a member.
+async fn welcomed(
+    handle: &Handle,
+    node: NodeId,
+    address: &str,
+    inviter: Option<SiteId>,
+) -> Result<Joined, JoinError> {
+    let started = Instant::now();
+    while started.elapsed() < WELCOME_TIME_MAX {
+        if let Some(view) = handle.view(PEERS_SHOWN_MAX).await
+            && view.peers.iter().any(|peer| peer.node == node)
+        {
+            return Ok(Joined {
+                node: node.to_string(),
+                members: view.status.members,
+                vouched: inviter.map(|site| site.to_string()),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(JoinError::NotWelcome(address.to_owned()))
+}
+
+/// Keeps what the network tells, as long as both are there.
+async fn hear(agent: Weak<Agent>, mut told: mpsc::Receiver<Told>) {
+    while let Some(told) = told.recv().await {
+        let Some(agent) = agent.upgrade() else { return };
+        match told {
+            Told::Learned(witnesses, _) => agent.keep(witnesses),
+            Told::Keep(keep) => agent.disk.save_soon(Save::Network(match keep {
+                Keep::Settled { seq } => SaveNetwork::Settled(seq),
+                Keep::Member { node, record } => SaveNetwork::Member(node, record),
+                Keep::Forget { node } => SaveNetwork::Forget(node),
+            })),
+        }
+    }
+}

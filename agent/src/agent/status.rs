@@ -1,0 +1,78 @@
+//! How the agent is, for people and for Prometheus.
+
+use std::time::Instant;
+
+use novacula_client::{NetworkState, Status};
+use novacula_net::View;
+
+use super::Agent;
+use crate::metrics::Gauges;
+
+impl Agent {
+    /// How the agent is.
+    pub async fn status(&self) -> Status {
+        let view = self.view(0).await;
+        let state = self.state();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            site: self.identity.site().to_string(),
+            uptime_secs: self.started.elapsed().as_secs(),
+            data_dir: self.data_dir.display().to_string(),
+            network: self.network.word(),
+            statements: state.catalog.len(),
+            opinions: state.catalog.opinions(),
+            allowed: state.allowlist.len(),
+            checks: self.metrics.checks(),
+            store_failing: self.disk.health().failing(),
+            sightings_lost: self.disk.health().dropped(),
+            milters: state.milters.words(Instant::now()),
+            peers: view.map(|view| network_state(&view)),
+        }
+    }
+
+    /// The counters in Prometheus's text format.
+    pub async fn metrics_text(&self) -> String {
+        let view = self.view(0).await;
+        let gauges = {
+            let state = self.state();
+            Gauges {
+                statements: state.catalog.len(),
+                evicted: state.catalog.evicted(),
+                correspondents: state.correspondents.len(),
+                not_learned: state.correspondents.dropped(),
+                milters: state.milters.words(Instant::now()),
+                network: view,
+                ..Gauges::default()
+            }
+        };
+        let health = self.disk.health();
+        self.metrics.to_text(&Gauges {
+            written: health.written(),
+            sightings_lost: health.dropped(),
+            store_failing: health.failing().is_some(),
+            ..gauges
+        })
+    }
+}
+
+fn network_state(view: &View) -> NetworkState {
+    let status = &view.status;
+    let counters = view.counters.list().into_iter().chain(view.counts.list());
+    NetworkState {
+        node: view.node.to_string(),
+        addresses: view.addresses.clone(),
+        members: status.members,
+        up: status.up,
+        placed: status.placed,
+        networks: status.networks,
+        connected: status.connected,
+        observers: status.observers,
+        serving: status.serving,
+        statements: status.statements,
+        outbox: status.outbox,
+        hot: status.hot,
+        clock_disputed: status.clock_disputed,
+        nat: view.nat.into(),
+        counters: counters.map(|(name, _, count)| (name.to_owned(), count)).collect(),
+    }
+}

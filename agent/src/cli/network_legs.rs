@@ -1,0 +1,206 @@
+//! The network's part of `novacula doctor`: which leg is broken, and what mends it.
+
+use std::net::ToSocketAddrs;
+
+use novacula_agent::Config;
+use novacula_catalog::node::REPLICAS;
+use novacula_client::{NetworkState, Status};
+
+use super::doctor::Leg;
+
+/// The network's legs, by the agent's own words.
+pub(super) fn legs(status: &Status) -> Vec<Leg> {
+    let Some(state) = &status.peers else {
+        return vec![match status.network.as_str() {
+            "off" => Leg::new("network", true, "off: only this site's own people count"),
+            reason => Leg::new("network", false, format!("it {reason}")),
+        }];
+    };
+    vec![
+        members(state),
+        transport(state, "udp", "/udp/", "connections_quic"),
+        transport(state, "tcp", "/tcp/", "connections_tcp"),
+        clock(state),
+        nat(state),
+        placement(state),
+        Leg::new("identity", true, format!("site {}, host {}", status.site, state.node)),
+    ]
+}
+
+fn members(state: &NetworkState) -> Leg {
+    let failed = state.counters.get("dials_failed").copied().unwrap_or(0);
+    let text = format!(
+        "on: {} hosts known, {} answer, {} connected; {} opinions on their way",
+        state.members, state.up, state.connected, state.outbox
+    );
+    if state.connected > 0 {
+        return Leg::new("network", true, text);
+    }
+    if state.members < 2 && failed == 0 {
+        let text = "on, and alone: others join here with `novacula identity --invite`";
+        return Leg::new("network", true, text);
+    }
+    let text = format!(
+        "{text}: nobody answers ({failed} dials failed); look at the addresses in bootstrap and at the firewall"
+    );
+    Leg::new("network", false, text)
+}
+
+/// UDP or TCP: is anybody heard on it, and has it ever carried a connection?
+fn transport(state: &NetworkState, leg: &str, part: &str, counter: &str) -> Leg {
+    let listening = state.addresses.iter().filter(|address| address.contains(part)).count();
+    let carried = state.counters.get(counter).copied().unwrap_or(0);
+    match (listening, carried, state.connected) {
+        (0, _, _) => {
+            let text = "no address is listened on; add one to network_listen";
+            Leg::new(leg, false, text)
+        }
+        // QUIC is tried first, so TCP is used only where UDP does not get through.
+        (_, 0, connected) if connected > 0 && leg == "udp" => {
+            let text = "no connection ever came about over UDP: open the port for UDP, in and out; peers are reached over TCP meanwhile";
+            Leg::new(leg, false, text)
+        }
+        _ => Leg::new(leg, true, format!("{listening} addresses, {carried} connections made")),
+    }
+}
+
+fn clock(state: &NetworkState) -> Leg {
+    match state.clock_disputed {
+        false => Leg::new("clock", true, "no peer disputes it"),
+        true => {
+            let text = "peers say that it is wrong by more than 15 minutes: what is seen here counts nowhere; start a time service (chrony, systemd-timesyncd)";
+            Leg::new("clock", false, text)
+        }
+    }
+}
+
+fn nat(state: &NetworkState) -> Leg {
+    let seen = state.observers;
+    match (state.nat.as_str(), seen) {
+        ("private", _) => {
+            let text = "peers can't dial this host: forward the port and set network_announce, or set behind_nat = true";
+            Leg::new("nat", false, text)
+        }
+        (_, 0) if state.connected > 0 => {
+            Leg::new("nat", true, "no peer has confirmed this host's address yet")
+        }
+        (word, _) => Leg::new("nat", true, format!("{word}; {seen} peers confirmed the address")),
+    }
+}
+
+fn placement(state: &NetworkState) -> Leg {
+    let text = format!(
+        "{} hosts in {} networks hold keys; this one does{}",
+        state.placed,
+        state.networks,
+        if state.serving { "" } else { " not" }
+    );
+    let text = match state.networks < REPLICAS {
+        true => format!(
+            "{text}; fewer networks than the {REPLICAS} replicas of a key: the rule of one replica to a network is relaxed"
+        ),
+        false => text,
+    };
+    Leg::new("placement", true, text)
+}
+
+/// DNS: do the names to begin with have addresses?
+pub(super) fn dns(config: &Config) -> Leg {
+    let hosts = config.bootstrap.iter().filter_map(|address| host_of(address));
+    let names: Vec<String> = hosts.collect();
+    let unknown: Vec<&str> = names
+        .iter()
+        .filter(|name| (name.as_str(), 0).to_socket_addrs().is_err())
+        .map(String::as_str)
+        .collect();
+    match (names.len(), unknown.as_slice()) {
+        (0, _) => Leg::new("dns", true, "no name needs it"),
+        (count, []) => Leg::new("dns", true, format!("{count} names have addresses")),
+        (_, unknown) => {
+            let text = format!(
+                "no address for {}; look at the names in bootstrap and at /etc/resolv.conf",
+                unknown.join(", ")
+            );
+            Leg::new("dns", false, text)
+        }
+    }
+}
+
+/// The name in an address; none where it is an IP address already.
+fn host_of(address: &str) -> Option<String> {
+    let parts: Vec<&str> = address.split('/').collect();
+    let host = match parts.as_slice() {
+        [host] => host.rsplit_once(':').map_or(*host, |(host, _)| host),
+        ["", kind, host, ..] if kind.starts_with("dns") && *kind != "dnsaddr" => host,
+        _ => return None,
+    };
+    let is_address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    (!is_address && !host.contains(':')).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well() -> NetworkState {
+        NetworkState {
+            addresses: vec!["/ip4/1.2.3.4/udp/1/quic-v1".into(), "/ip4/1.2.3.4/tcp/1".into()],
+            members: 9,
+            up: 9,
+            placed: 9,
+            networks: 9,
+            connected: 4,
+            observers: 2,
+            serving: true,
+            nat: "public".into(),
+            counters: [("connections_quic".to_owned(), 3)].into(),
+            ..NetworkState::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(state: NetworkState, broken: Option<&str>) {
+        let status = Status {
+            version: String::new(),
+            site: String::new(),
+            uptime_secs: 0,
+            data_dir: String::new(),
+            network: "on".into(),
+            statements: 0,
+            opinions: 0,
+            allowed: 0,
+            checks: 0,
+            store_failing: None,
+            sightings_lost: 0,
+            milters: Vec::new(),
+            peers: Some(state),
+        };
+        let legs = legs(&status);
+        let broken_legs: Vec<&str> =
+            legs.iter().filter(|leg| !leg.well).map(|leg| leg.leg.as_str()).collect();
+        assert_eq!(broken_legs, broken.into_iter().collect::<Vec<_>>(), "{legs:?}");
+    }
+
+    #[test]
+    fn the_broken_leg_is_named() {
+        check(well(), None);
+        check(NetworkState { clock_disputed: true, ..well() }, Some("clock"));
+        check(NetworkState { nat: "private".into(), ..well() }, Some("nat"));
+        let tcp_only = NetworkState { counters: [].into(), ..well() };
+        check(tcp_only, Some("udp"));
+        let deaf = vec!["/ip4/1.2.3.4/udp/1/quic-v1".into()];
+        check(NetworkState { addresses: deaf, ..well() }, Some("tcp"));
+        check(NetworkState { connected: 0, ..well() }, Some("network"));
+        check(NetworkState { connected: 0, members: 1, ..well() }, None);
+    }
+
+    #[test]
+    fn names_are_told_from_addresses() {
+        let host = |text: &str| host_of(text);
+        assert_eq!(host("mx.example.org:99").as_deref(), Some("mx.example.org"));
+        assert_eq!(host("/dns/mx.example.org/tcp/1").as_deref(), Some("mx.example.org"));
+        assert_eq!(host("192.0.2.7:99"), None);
+        assert_eq!(host("2001:db8::7"), None);
+        assert_eq!(host("/ip4/192.0.2.7/tcp/1"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! The routes about the network of peers: who is in it, joining, and whose word counts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use novacula_catalog::{SiteId, Time};
+use novacula_client::{ErrorReply, IdentityReply, Joined, Peers};
+
+use super::{Call, Refusal, Shared};
+use crate::agent::{AgentError, JoinError};
+
+/// Longest address or invitation that is read, in bytes.
+const JOIN_LEN_MAX: usize = 4096;
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/peers", get(peers))
+        .route("/v1/identity", get(identity))
+        .route("/v1/join", post(join))
+        .route("/v1/vouch", put(vouch).delete(unvouch))
+}
+
+impl From<JoinError> for Refusal {
+    fn from(error: JoinError) -> Self {
+        let status = match error {
+            JoinError::Agent(error) => return error.into(),
+            JoinError::Malformed(_) => StatusCode::BAD_REQUEST,
+            JoinError::Start(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            JoinError::Unreachable { .. } | JoinError::NotWelcome(_) => StatusCode::BAD_GATEWAY,
+        };
+        Self(status, format!("failed to {error}"))
+    }
+}
+
+/// The hosts of the network of peers, this one's nearest first.
+#[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
+pub(super) async fn peers(State(shared): State<Arc<Shared>>) -> Json<Peers> {
+    Json(shared.agent.peers().await)
+}
+
+/// Who this host is, and how others join through it.
+#[utoipa::path(get, path = "/v1/identity", responses((status = 200, body = IdentityReply)))]
+pub(super) async fn identity(State(shared): State<Arc<Shared>>) -> Json<IdentityReply> {
+    Json(shared.agent.identity().await)
+}
+
+/// Joins a network of peers: the body is an address or an invitation.
+#[utoipa::path(post, path = "/v1/join", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = Joined), (status = 400, body = ErrorReply),
+        (status = 403, body = ErrorReply), (status = 502, body = ErrorReply)))]
+pub(super) async fn join(call: Call) -> Result<Json<Joined>, Refusal> {
+    let what = call.line("one address or invitation", JOIN_LEN_MAX)?.to_owned();
+    let joined = call.shared.agent.join(&what, &call.caller.reporter, Time::now()).await?;
+    Ok(Json(joined))
+}
+
+/// Makes a site's word count here: the body is its public key.
+#[utoipa::path(put, path = "/v1/vouch", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = IdentityReply), (status = 403, body = ErrorReply)))]
+pub(super) async fn vouch(call: Call) -> Result<Json<IdentityReply>, Refusal> {
+    set_vouch(call, false).await
+}
+
+/// Makes a site's word count no longer.
+#[utoipa::path(delete, path = "/v1/vouch", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = IdentityReply), (status = 403, body = ErrorReply)))]
+pub(super) async fn unvouch(call: Call) -> Result<Json<IdentityReply>, Refusal> {
+    set_vouch(call, true).await
+}
+
+async fn set_vouch(call: Call, remove: bool) -> Result<Json<IdentityReply>, Refusal> {
+    let text = call.line("one site's public key", JOIN_LEN_MAX)?;
+    let site: SiteId = text.parse().map_err(|error| {
+        Refusal(StatusCode::BAD_REQUEST, format!("{text:?}: failed to {error}"))
+    })?;
+    let agent = &call.shared.agent;
+    let done: Result<(), AgentError> =
+        agent.vouch(site, remove, &call.caller.reporter, Time::now()).await;
+    done?;
+    Ok(Json(agent.identity().await))
+}

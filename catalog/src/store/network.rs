@@ -1,0 +1,159 @@
+//! The part of the database that the network of peers needs: outbox, address book, and what the
+//! administrator decided.
+
+use rusqlite::{Connection, params};
+
+use crate::clock::{Epoch, Time};
+use crate::identity::SiteId;
+use crate::node::NodeId;
+
+/// Most addresses joined at that are kept; at the bound the oldest goes.
+const JOINED_MAX: u32 = 64;
+
+/// What of the network is to be written.
+#[derive(Clone, Debug)]
+pub enum SaveNetwork {
+    /// An opinion that replicas have to acknowledge.
+    Outbox {
+        /// Its number.
+        seq: u64,
+        /// When the mail was received.
+        epoch: Epoch,
+        /// Its signed bytes.
+        signed: Vec<u8>,
+    },
+    /// The opinion is acknowledged.
+    Settled(u64),
+    /// A host's membership record.
+    Member(NodeId, Vec<u8>),
+    /// The host is gone.
+    Forget(NodeId),
+    /// An address to begin with.
+    Joined(String, Time),
+    /// The network is left: no address to begin with.
+    Left,
+    /// A site's word counts from now on.
+    Vouch(SiteId, Time),
+    /// It counts no longer.
+    Unvouch(SiteId),
+}
+
+/// What the database held of the network at start.
+#[derive(Debug, Default)]
+pub struct LoadedNetwork {
+    /// Opinions that replicas have not acknowledged, signed.
+    pub outbox: Vec<Vec<u8>>,
+    /// Membership records.
+    pub members: Vec<Vec<u8>>,
+    /// Addresses joined at, the latest first.
+    pub joined: Vec<String>,
+    /// Sites whose word counts.
+    pub vouched: Vec<SiteId>,
+}
+
+pub(super) fn apply(connection: &Connection, save: &SaveNetwork) -> Result<(), rusqlite::Error> {
+    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map(|_| ())
+    };
+    match save {
+        SaveNetwork::Outbox { seq, epoch, signed } => run(
+            "INSERT OR REPLACE INTO outbox VALUES (?1, ?2, ?3)",
+            params![seq.cast_signed(), epoch.0, signed],
+        ),
+        SaveNetwork::Settled(seq) => {
+            run("DELETE FROM outbox WHERE seq = ?1", params![seq.cast_signed()])
+        }
+        SaveNetwork::Member(node, record) => {
+            run("INSERT OR REPLACE INTO member VALUES (?1, ?2)", params![&node.0[..], record])
+        }
+        SaveNetwork::Forget(node) => {
+            run("DELETE FROM member WHERE node = ?1", params![&node.0[..]])
+        }
+        SaveNetwork::Joined(address, at) => {
+            let at = at.0.cast_signed();
+            run("INSERT OR REPLACE INTO joined VALUES (?1, ?2)", params![address, at])?;
+            run(
+                "DELETE FROM joined WHERE address NOT IN
+                 (SELECT address FROM joined ORDER BY added DESC, address LIMIT ?1)",
+                params![JOINED_MAX],
+            )
+        }
+        SaveNetwork::Left => run("DELETE FROM joined", params![]),
+        SaveNetwork::Vouch(site, at) => run(
+            "INSERT OR REPLACE INTO vouched VALUES (?1, ?2)",
+            params![&site.0[..], at.0.cast_signed()],
+        ),
+        SaveNetwork::Unvouch(site) => {
+            run("DELETE FROM vouched WHERE site = ?1", params![&site.0[..]])
+        }
+    }
+}
+
+pub(super) fn load(connection: &Connection) -> Result<LoadedNetwork, rusqlite::Error> {
+    let blobs = |sql: &str| -> Result<Vec<Vec<u8>>, rusqlite::Error> {
+        connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    };
+    let mut joined = connection.prepare("SELECT address FROM joined ORDER BY added DESC")?;
+    let vouched = blobs("SELECT site FROM vouched ORDER BY added")?;
+    Ok(LoadedNetwork {
+        outbox: blobs("SELECT signed FROM outbox ORDER BY seq")?,
+        members: blobs("SELECT record FROM member")?,
+        joined: joined.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?,
+        vouched: vouched.into_iter().filter_map(|site| site.try_into().ok().map(SiteId)).collect(),
+    })
+}
+
+/// Lets go of opinions that the network would not take any more.
+pub(super) fn expire(connection: &Connection, oldest: Epoch) -> Result<(), rusqlite::Error> {
+    connection.execute("DELETE FROM outbox WHERE epoch < ?1", [oldest.0]).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::store::{Disk, KEEP_SECS, Save};
+
+    const NOW: Time = Time(1_800_000_000);
+
+    #[tokio::test]
+    async fn what_the_network_needs_survives() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Identity::from_seed(&[3; 32]).site();
+        let (disk, _) = Disk::open(dir.path(), site, NOW).unwrap();
+        let outbox = |seq, epoch| SaveNetwork::Outbox {
+            seq,
+            epoch,
+            signed: vec![u8::try_from(seq).unwrap()],
+        };
+        let old = NOW.minus_secs(KEEP_SECS + 3600).epoch();
+        let saves = [
+            outbox(1, NOW.epoch()),
+            outbox(2, NOW.epoch()),
+            outbox(3, old),
+            SaveNetwork::Settled(2),
+            SaveNetwork::Member(NodeId([1; 32]), vec![7]),
+            SaveNetwork::Member(NodeId([2; 32]), vec![8]),
+            SaveNetwork::Forget(NodeId([1; 32])),
+            SaveNetwork::Joined("a.example".into(), NOW),
+            SaveNetwork::Joined("b.example".into(), Time(NOW.0 + 1)),
+            SaveNetwork::Vouch(SiteId([5; 32]), NOW),
+            SaveNetwork::Vouch(SiteId([6; 32]), NOW),
+            SaveNetwork::Unvouch(SiteId([5; 32])),
+        ];
+        disk.save_now(saves.into_iter().map(Save::Network).collect()).await.unwrap();
+        drop(disk);
+        let (disk, loaded) = Disk::open(dir.path(), site, NOW).unwrap();
+        let network = loaded.network;
+        assert_eq!(network.outbox, [vec![1]], "settled and too old ones are gone");
+        assert_eq!(network.members, [vec![8]]);
+        assert_eq!(network.joined, ["b.example", "a.example"]);
+        assert_eq!(network.vouched, [SiteId([6; 32])]);
+        disk.save_now(vec![Save::Network(SaveNetwork::Left)]).await.unwrap();
+        drop(disk);
+        assert!(Disk::open(dir.path(), site, NOW).unwrap().1.network.joined.is_empty());
+    }
+}
