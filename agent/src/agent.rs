@@ -39,6 +39,8 @@ use crate::verdict::{self, Circumstances};
 pub struct Caller {
     /// The mail is being delivered now.
     pub delivery: bool,
+    /// The mail is being delivered, and that will be stated when a filter is through with it.
+    pub pending: bool,
     /// Whether its sender was authenticated.
     pub authentication: Option<Authentication>,
     /// When it was received.
@@ -234,12 +236,12 @@ impl Agent {
         let read = self.read(mail, caller, &settings, now);
         let mut state = self.state();
         let matches = state.catalog.matches(&read.probe);
-        let counts = caller.delivery && sends(&read);
+        let counts = (caller.delivery || caller.pending) && sends(&read);
         let in_hand = counts.then(|| state.site.network());
         let answer = judged(&read, &settings, &matches, in_hand, now);
         // Mail that our own people call wanted is nobody else's business either.
         let wanted = answer.verdict == Verdict::Allowed;
-        let stated = match counts && !wanted {
+        let stated = match counts && caller.delivery && !wanted {
             true => self.sight(&mut state, &read, &matches, caller.recipients, now),
             false => None,
         };

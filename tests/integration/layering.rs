@@ -35,7 +35,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("xxhash_rust", &["agent/src/fingerprint/"]),
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
-    ("rusqlite", &["catalog/src/store/", "tests/integration/"]),
+    ("rusqlite", &["catalog/src/store/", "tests/integration/", "tests/doors/"]),
     ("fastrand", &["catalog/src/node/", "tests/simulation/"]),
     ("ed25519_dalek", &["catalog/src/identity.rs"]),
     ("axum", &["agent/src/server"]),

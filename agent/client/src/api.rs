@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 /// Names of the request headers that carry what a caller knows beside the mail.
 pub mod header {
-    /// `now`: this mail is being delivered; without it a check is a pure query.
+    /// `now`: this mail is being delivered; without it a check is a pure query. `pending`: it is
+    /// being delivered, and a filter that still looks at it will say `now` when it is through: the
+    /// copy in hand counts in the answer, but nothing is stated yet.
     pub const DELIVERY: &str = "novacula-delivery";
     /// The user on whose behalf an opinion is given; believed from configured users only.
     pub const REPORTER: &str = "novacula-reporter";

@@ -25,6 +25,7 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
     let administrator = own || listed(&people.administrators);
     let mut caller = Caller {
         delivery: false,
+        pending: false,
         authentication: None,
         received: None,
         reporter: Reporter { name: peer_name.clone(), administrator },
@@ -71,7 +72,8 @@ pub(super) fn believed(caller: &Caller, what: &str) -> Result<(), Refusal> {
 fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
     match (name, value) {
         (header::DELIVERY, "now") => caller.delivery = true,
-        (header::DELIVERY, _) => return Err(must_be(name, "now", value)),
+        (header::DELIVERY, "pending") => caller.pending = true,
+        (header::DELIVERY, _) => return Err(must_be(name, "now or pending", value)),
         (header::AUTHENTICATION, "pass") => caller.authentication = Some(Authentication::Pass),
         (header::AUTHENTICATION, "fail") => caller.authentication = Some(Authentication::Fail),
         (header::AUTHENTICATION, _) => return Err(must_be(name, "pass or fail", value)),

@@ -1,0 +1,3 @@
+//! Tests whose programs run in a network namespace of their own.
+
+mod spamassassin;

@@ -1,0 +1,317 @@
+//! The plugin in the real SpamAssassin: spamassassin, spamd and spamc. The agent is the real one,
+//! then absent, then one that hangs or talks nonsense.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use novacula_tests::harness::Place;
+use novacula_tests::is_full;
+
+use crate::rig::{Daemon, Net, both, contrib, fresh, mail, open_to_all, run_with, text, wait_for};
+
+const SPAM: &str = "04-spam-plain.eml";
+
+/// How long the plugin waits for the agent here, in seconds.
+const TIMEOUT_SECS: u64 = 2;
+
+/// SpamAssassin with its own settings, in a network of its own.
+struct Rig {
+    place: Place,
+    net: Net,
+}
+
+impl Rig {
+    fn new() -> Self {
+        // The question goes out when the rule is met.
+        Self::with("dns_available no")
+    }
+
+    /// The question goes out with the network tests, as on most hosts.
+    fn networked() -> Self {
+        Self::with("dns_available yes\ndns_server 127.0.0.1:9")
+    }
+
+    fn with(dns: &str) -> Self {
+        let rig = Self { place: Place::new(), net: Net::new() };
+        open_to_all(rig.place.path());
+        let site = rig.site();
+        std::fs::create_dir(&site).unwrap();
+        let own = |name: &str, bytes: &[u8]| std::fs::write(site.join(name), bytes).unwrap();
+        for name in ["Novacula.pm", "novacula.pre", "novacula.cf"] {
+            own(name, &std::fs::read(contrib("spamassassin").join(name)).unwrap());
+        }
+        // No Razor, Pyzor or SpamCop; Bayes for -r and -k, which crash without it.
+        let plugins = ["Check", "HTTPSMismatch", "Bayes", "AutoLearnThreshold", "HeaderEval"];
+        let plugins =
+            plugins.map(|name| format!("loadplugin Mail::SpamAssassin::Plugin::{name}\n"));
+        own("init.pre", plugins.concat().as_bytes());
+        let local = format!(
+            "{dns}\nuse_bayes 1\nbayes_auto_learn 0\nbayes_path {site}/bayes\n\
+             bayes_file_mode 0777\nnovacula_socket {socket}\nnovacula_timeout {TIMEOUT_SECS}\n\
+             lock_method flock\nutil_rb_tld example org\n\
+             body TABLETS /blue and white tablets/i\nscore TABLETS 3\n\
+             add_header spam Flag _YESNOCAPS_\nclear_report_template\nreport verdict _NOVACULA_\n\
+             report cf _NOVACULACF_ places _NOVACULAPLACES_ reports _NOVACULAREPORTS_\n\
+             report _SUMMARY_\n",
+            site = site.display(),
+            socket = rig.place.socket().display()
+        );
+        own("local.cf", local.as_bytes());
+        rig
+    }
+
+    fn site(&self) -> PathBuf {
+        self.place.path().join("site")
+    }
+
+    /// An agent that nobody's processes (spamd's children) may use and speak through.
+    fn agent(&self) -> novacula_tests::harness::Agent<'_> {
+        let config = "socket_group = \"nogroup\"\nbelieved_users = [\"nobody\"]\n";
+        let config = self.place.file("novacula.toml", config.as_bytes());
+        self.place.serve_with(&["--config", &config])
+    }
+
+    /// `spamassassin` or `spamd` with these settings.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = self.net.command(program);
+        let site = self.site();
+        command
+            .arg("--siteconfigpath")
+            .arg(&site)
+            .arg("--configpath")
+            .arg(&site)
+            .args(args)
+            .env("HOME", self.place.path());
+        command
+    }
+
+    fn run(&self, args: &[&str], mail: &[u8]) -> Output {
+        let prefs = self.place.file("user_prefs", b"");
+        let args = [&["-p", &prefs], args].concat();
+        run_with(&mut self.command("spamassassin", &args), mail)
+    }
+
+    /// Runs `spamassassin -t` on the mail.
+    fn check(&self, mail: &[u8]) -> String {
+        let output = self.run(&["-t"], mail);
+        assert!(output.status.success(), "{}", both(&output));
+        text(&output)
+    }
+
+    /// spamd on a socket of this rig.
+    fn spamd(&self) -> Daemon {
+        let socket = self.spamd_socket();
+        let args = [
+            "--socketpath",
+            &socket,
+            "--socketmode=0666",
+            "-u",
+            "nobody",
+            "-x",
+            "--max-children=5",
+            "--allow-tell",
+            "--syslog=stderr",
+        ];
+        let log = self.place.path().join("spamd.log");
+        let spamd = self.net.daemon(&mut self.command("spamd", &args), &log);
+        wait_for("spamd", || self.spamc(&["-K"], b"").status.success().then_some(()));
+        spamd
+    }
+
+    fn spamd_socket(&self) -> String {
+        self.place.path().join("spamd.sock").display().to_string()
+    }
+
+    fn spamc(&self, args: &[&str], mail: &[u8]) -> Output {
+        let mut command = self.net.command("spamc");
+        run_with(command.arg("-U").arg(self.spamd_socket()).args(args), mail)
+    }
+}
+
+#[test]
+fn it_is_clean_to_lint() {
+    let rig = Rig::new();
+    let _agent = rig.agent();
+    let output = rig.run(&["--lint"], b"");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", both(&output));
+    // Among the whole rule set that Debian ships, too.
+    let mut command = rig.net.command("spamassassin");
+    command.arg("--siteconfigpath").arg(rig.site()).args([
+        "-p",
+        &rig.place.file("user_prefs", b""),
+        "--lint",
+    ]);
+    let output = run_with(command.env("HOME", rig.place.path()), b"");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", both(&output));
+    assert_eq!(rig.place.held(), (0, 0), "a lint run is no sighting");
+    let output = Command::new("podchecker").arg(rig.site().join("Novacula.pm")).output();
+    assert!(output.unwrap().status.success(), "the manual is broken");
+}
+
+#[test]
+fn check_report_check_revoke() {
+    let rig = Rig::networked();
+    let _agent = rig.agent();
+    let before = rig.check(&mail(SPAM));
+    assert!(before.contains("verdict unknown; confidence="), "{before}");
+    assert!(!before.contains("NOVACULA_"), "{before}");
+    assert_eq!(rig.place.held(), (0, 0), "an old mail is looked at, not delivered");
+
+    let said = rig.run(&["-r"], &mail(SPAM));
+    assert!(said.status.success(), "{}", both(&said));
+    assert_eq!(rig.place.held(), (1, 1), "{}", both(&said));
+    let after = rig.check(&mail(SPAM));
+    for part in [
+        "verdict spam; confidence=",
+        "places 1 reports 1",
+        "1.8 NOVACULA_CHECK",
+        "2.4 NOVACULA_CF_75_100",
+        "X-Spam-Novacula: spam; confidence=",
+        "X-Spam-Flag: YES",
+    ] {
+        assert!(after.contains(part), "{part:?} is not in {after}");
+    }
+    assert_eq!(rig.place.run(&["check", "--json", &rig.place.file("m", &mail(SPAM))]).code, 0);
+
+    let said = rig.run(&["-k"], &mail(SPAM));
+    assert!(said.status.success(), "{}", both(&said));
+    assert_eq!(rig.place.held(), (1, 1), "one opinion, of the same user: {}", both(&said));
+    let revoked = rig.check(&mail(SPAM));
+    assert!(revoked.contains("verdict allowed") && !revoked.contains("NOVACULA_"), "{revoked}");
+}
+
+#[test]
+fn a_delivery_is_stated_with_what_the_other_rules_thought() {
+    let rig = Rig::new();
+    let agent = rig.agent();
+    // TABLETS gives 3 of 5 points: grey. Our own points are not counted.
+    assert_eq!(rig.run(&["-r"], &mail(SPAM)).status.code(), Some(0));
+    let seen = rig.check(&fresh(SPAM));
+    assert!(seen.contains("verdict spam") && seen.contains("places=1"), "{seen}");
+    assert_eq!(rig.place.held(), (2, 1), "{}", rig.place.log());
+    let ham = rig.check(&fresh("01-ham-personal.eml"));
+    assert!(ham.contains("verdict unknown"), "{ham}");
+    assert_eq!(rig.place.held(), (3, 1));
+    let _ = agent.stop();
+    let database = rusqlite::Connection::open(rig.place.data_dir().join("catalog.db")).unwrap();
+    let mut select =
+        database.prepare("SELECT signed FROM statement WHERE class = 0 ORDER BY mail").unwrap();
+    let facts: Vec<_> = select
+        .query_map([], |row| row.get::<_, Vec<u8>>(0))
+        .unwrap()
+        .map(|signed| match novacula_catalog::Statement::decode(&signed.unwrap()).unwrap().kind {
+            novacula_catalog::Kind::Sighting { facts, .. } => facts.filter,
+            novacula_catalog::Kind::Opinion { .. } => unreachable!(),
+        })
+        .collect();
+    assert_eq!(facts, [novacula_catalog::Filter::Grey, novacula_catalog::Filter::Ham]);
+}
+
+#[test]
+fn spamd_and_spamc() {
+    let rig = Rig::new();
+    let _agent = rig.agent();
+    let _spamd = rig.spamd();
+    assert_eq!(rig.place.held(), (0, 0), "spamd's own start-up mail is no sighting");
+    let tell = |what: &str, user: &str| rig.spamc(&["-C", what, "-u", user], &mail(SPAM));
+    let check = || text(&rig.spamc(&["-R"], &mail(SPAM)));
+    assert!(check().contains("verdict unknown"));
+    let said = tell("report", "ann");
+    assert_eq!(text(&said), "Message successfully reported/revoked\n", "{}", both(&said));
+    let after = check();
+    assert!(after.contains("1.8 NOVACULA_CHECK") && after.contains("reports 1"), "{after}");
+    // It is ann's report: another's "not spam" leaves the site split, her own takes hers back.
+    let as_bob = rig.spamc(&["-C", "revoke", "-u", "bob"], &mail(SPAM));
+    assert!(as_bob.status.success(), "{}", both(&as_bob));
+    assert!(!check().contains("NOVACULA_CHECK"), "one says spam, one says not");
+    assert!(tell("report", "bob").status.success());
+    assert!(check().contains("NOVACULA_CHECK"));
+    let log = rig.place.log();
+    assert!(log.contains("reporter=ann") && log.contains("reporter=bob"), "{log}");
+}
+
+#[test]
+fn many_spamc_at_once() {
+    let rig = Rig::networked();
+    let _agent = rig.agent();
+    assert!(rig.run(&["-r"], &mail(SPAM)).status.success());
+    let spamd = rig.spamd();
+    let count = if is_full() { 200 } else { 60 };
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|_| {
+                scope.spawn(|| text(&rig.spamc(&["-R", "-n", "60", "-t", "120"], &mail(SPAM))))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for answer in answers {
+        assert!(answer.contains("NOVACULA_CHECK"), "{answer}");
+    }
+    drop(spamd);
+}
+
+/// Serves each connection at the agent's place as `answer` says, until the test ends.
+fn impostor(rig: &Rig, answer: &'static [u8], then_hang: bool) {
+    let listener = UnixListener::bind(rig.place.socket()).unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 65536]);
+            let _ = stream.write_all(answer);
+            if then_hang {
+                held.push(stream);
+            }
+        }
+    });
+}
+
+/// Seconds a check takes with this agent, and that the mail is scored without us.
+fn scored_without_us(rig: &Rig, mail: &[u8]) -> Duration {
+    let started = Instant::now();
+    let output = rig.check(mail);
+    let took = started.elapsed();
+    assert!(output.contains("TABLETS") && output.contains("verdict unchecked"), "{output}");
+    assert!(!output.contains("NOVACULA_"), "{output}");
+    took
+}
+
+#[test]
+fn without_an_agent_mail_is_scored_without_us() {
+    let rig = Rig::networked();
+    // What SpamAssassin itself takes, on this machine at this moment.
+    let alone = scored_without_us(&rig, &fresh(SPAM));
+    let failed = rig.run(&["-r"], &mail(SPAM));
+    assert!(both(&failed).contains("no agent answers"), "{}", both(&failed));
+    let limit = alone * 2 + Duration::from_secs(TIMEOUT_SECS + 1);
+    impostor(&rig, b"", true);
+    // A hanging one costs the timeout, a mail larger than the socket's buffer included.
+    let long = [fresh(SPAM), b"more of the same text\n".repeat(20_000)].concat();
+    for mail in [fresh(SPAM), long] {
+        let took = scored_without_us(&rig, &mail);
+        assert!(took >= Duration::from_secs(TIMEOUT_SECS), "it was not waited for: {took:?}");
+        assert!(took < limit, "{took:?}, without an agent {alone:?}");
+    }
+}
+
+#[test]
+fn nonsense_is_not_believed() {
+    for (answer, then_hang) in [
+        (&b"\x00\x01\x02 220 welcome\r\n"[..], false),
+        (b"", false),
+        (b"HTTP/1.1 200 OK\r\n\r\n[1, 2]", false),
+        (b"HTTP/1.1 200 OK\r\n\r\n{\"verdict\": \"spam\"}", false),
+        (b"HTTP/1.1 200 OK\r\n\r\n{\"verdict\": {\"a\": 1}, \"confidence\": \"x\"}", false),
+        (b"HTTP/1.1 500 Oh\r\n\r\n{\"error\": \"no\\u001b[2J\"}", false),
+        (&[b'x'; 1 << 20], true),
+    ] {
+        let rig = Rig::new();
+        impostor(&rig, answer, then_hang);
+        let took = scored_without_us(&rig, &fresh(SPAM));
+        assert!(took < Duration::from_secs(15), "{took:?}");
+    }
+}
