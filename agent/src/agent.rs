@@ -4,26 +4,29 @@
 //! Key decision: a check reads memory only and never waits for the disk or a peer. An opinion is
 //! acknowledged when it is on the disk ([`opinion`]).
 
+mod error;
 mod explain;
 mod invite;
 mod opinion;
 mod peers;
+mod people;
 mod status;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use novacula_catalog::store::{Disk, Save, StoreError};
+use novacula_catalog::store::{Disk, Save};
 use novacula_catalog::{
-    Acts, Catalog, Fact, Facts, Filter, Identity, IdentityError, KEEP_OWN_OPINION_SECS, Match,
-    Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, SiteId, Time, Trust, judge,
+    Acts, Catalog, Fact, Facts, Filter, Identity, KEEP_OWN_OPINION_SECS, Match, Network, Probe,
+    Rates, Reporter, SEQ_BLOCK, Site, SiteId, Time, Token, Trust, judge,
 };
 use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
-use crate::allowlist::{Allowlist, PatternError, authentication_of};
+use crate::allowlist::{Allowlist, authentication_of};
 use crate::canonical::{Canonical, GATE_CHARS};
 use crate::config::Config;
 use crate::correspondents::Correspondents;
@@ -32,6 +35,8 @@ use crate::maillog;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::milters::Milters;
+use crate::pairing::Pairings;
+use crate::quota::Quota;
 use crate::verdict::{self, Circumstances};
 
 /// What the caller of one request knows beside the mail, as far as he is believed.
@@ -65,41 +70,7 @@ pub struct Caller {
     pub filter: Filter,
 }
 
-/// Why the agent can't do it.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The identity is unusable.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The database is unusable.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A write was refused.
-    #[error("{0}")]
-    Write(Arc<StoreError>),
-    /// The data directory can't be made or locked.
-    #[error("use the data directory {path}: {source}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Another agent runs on the same data.
-    #[error(
-        "use the data directory {0}: another agent is using it; stop that one, or name another directory with --data-dir"
-    )]
-    InUse(PathBuf),
-    /// Not a pattern.
-    #[error(transparent)]
-    Pattern(#[from] PatternError),
-    /// Only administrators may.
-    #[error(
-        "{0}: only an administrator of the site may; administrators are named in the configuration"
-    )]
-    NotAdministrator(&'static str),
-}
-
+pub use error::AgentError;
 pub use explain::digests;
 pub use opinion::Deed;
 pub use peers::JoinError;
@@ -113,6 +84,7 @@ struct Settings {
     trust: Trust,
     authserv_ids: Vec<String>,
     config: Config,
+    opinions_per_hour_max: u32,
 }
 
 impl Settings {
@@ -122,6 +94,7 @@ impl Settings {
             trust: config.trust(identity.site(), vouched),
             authserv_ids: config.authserv_ids.clone(),
             config: config.clone(),
+            opinions_per_hour_max: config.opinions_per_hour_max,
         }
     }
 }
@@ -134,6 +107,9 @@ struct State {
     allowlist: Allowlist,
     correspondents: Correspondents,
     milters: Milters,
+    /// Mail clients by the hash of their token.
+    tokens: HashMap<[u8; 32], Token>,
+    quota: Quota,
     /// Numbers below this one may be given to statements.
     reserved: u64,
 }
@@ -159,6 +135,7 @@ pub struct Agent {
     disk: Disk,
     settings: RwLock<Arc<Settings>>,
     state: Mutex<State>,
+    pairings: Mutex<Pairings>,
     speaking: tokio::sync::Mutex<()>,
     store_failed: Mutex<bool>,
     pub(crate) metrics: Metrics,
@@ -206,6 +183,8 @@ impl Agent {
                 loaded.traces,
             ),
             milters: Milters::default(),
+            tokens: loaded.tokens.into_iter().map(|token| (token.hash, token)).collect(),
+            quota: Quota::default(),
             reserved: loaded.next_seq + SEQ_BLOCK,
         };
         Ok(Self {
@@ -215,6 +194,7 @@ impl Agent {
             data_dir,
             disk,
             state: Mutex::new(state),
+            pairings: Mutex::default(),
             speaking: tokio::sync::Mutex::new(()),
             store_failed: Mutex::new(false),
             metrics: Metrics::new(),
@@ -412,6 +392,10 @@ impl Agent {
 
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn pairings(&self) -> MutexGuard<'_, Pairings> {
+        self.pairings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,7 @@
 //! `contrib/novacula.toml` is the reference; a test holds that it states the defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use novacula_catalog::node::{Group, PrefixBits};
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// Most connections at a time that the socket serves.
 const CONNECTIONS_MAX_DEFAULT: usize = 4096;
+
+/// Most opinions of one user in an hour: one every four seconds, more than a person gives.
+const OPINIONS_PER_HOUR_MAX_DEFAULT: u32 = 1000;
 
 /// Greatest connections_max: as many file descriptors as a process may usually have.
 const CONNECTIONS_MAX: usize = 65_536;
@@ -47,6 +51,16 @@ pub struct Config {
     pub log: String,
     /// `text` or `json`.
     pub log_format: LogFormat,
+    /// Where mail clients connect over TCP, on loopback; empty: nowhere.
+    pub listen_tcp: String,
+    /// Names by which the TCP door is asked for, beside loopback's own.
+    pub tcp_hosts: Vec<String>,
+    /// Web origins that may use the TCP door, beside extensions of a mail client.
+    pub tcp_origins: Vec<String>,
+    /// Domain whose mailboxes are this host's users.
+    pub user_domain: String,
+    /// Most opinions of one user in an hour; 0: any number.
+    pub opinions_per_hour_max: u32,
     /// Most connections at a time.
     pub connections_max: usize,
     /// Most statements held in memory.
@@ -128,6 +142,11 @@ impl Default for Config {
             socket_group: "novacula".into(),
             log: "info".into(),
             log_format: LogFormat::Text,
+            listen_tcp: String::new(),
+            tcp_hosts: Vec::new(),
+            tcp_origins: Vec::new(),
+            user_domain: String::new(),
+            opinions_per_hour_max: OPINIONS_PER_HOUR_MAX_DEFAULT,
             connections_max: CONNECTIONS_MAX_DEFAULT,
             statements_max: STATEMENTS_MAX_DEFAULT,
             administrators: vec!["root".into()],
@@ -215,6 +234,7 @@ impl Config {
         if self.statements_max == 0 {
             return Err("statements_max: must be at least 1".into());
         }
+        self.tcp_address()?;
         for (site, weight) in &self.trusted_sites {
             site.parse::<SiteId>()
                 .map_err(|error| format!("trusted_sites: {site:?}: failed to {error}"))?;
@@ -227,6 +247,26 @@ impl Config {
             .parse::<tracing_subscriber::EnvFilter>()
             .map(|_| ())
             .map_err(|error| format!("log = {:?}: {error}", self.log))
+    }
+
+    /// Where the TCP door is, if it is open. Beyond this host a proxy with TLS must stand before it.
+    ///
+    /// # Errors
+    /// When it is no address, or one that others reach.
+    pub fn tcp_address(&self) -> Result<Option<SocketAddr>, String> {
+        if self.listen_tcp.is_empty() {
+            return Ok(None);
+        }
+        let said = &self.listen_tcp;
+        let address: SocketAddr = said.parse().map_err(|_| {
+            format!("listen_tcp = {said:?}: must be address:port, as in 127.0.0.1:8825")
+        })?;
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "listen_tcp = {said:?}: must be a loopback address; for others put a proxy with TLS before it (contrib/thunderbird/nginx.conf)"
+            ));
+        }
+        Ok(Some(address))
     }
 
     /// The verdict's rates.
@@ -371,6 +411,9 @@ mod tests {
         check("socket = 5", Some("line 1"));
         check("report_if_spam = 1.5", Some("report_if_spam"));
         check("connections_max = 0", Some("connections_max"));
+        check("listen_tcp = \"127.0.0.1:0\"", None);
+        check("listen_tcp = \"localhost\"", Some("address:port"));
+        check("listen_tcp = \"0.0.0.0:8825\"", Some("loopback"));
         check("[trusted_sites]\nabc = 1.0", Some("abc"));
         check("log = \"=,=\"", Some("log"));
         check("deadline_ms = 501", Some("deadline_ms"));

@@ -13,6 +13,8 @@ mod maillog;
 mod message;
 mod metrics;
 mod milters;
+mod pairing;
+mod quota;
 pub mod replay;
 pub mod server;
 mod verdict;

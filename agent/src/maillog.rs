@@ -61,6 +61,11 @@ pub(crate) fn vouched(site: &SiteId, by: &str, removed: bool) {
     info!(%site, by = %by.escape_debug(), removed, "vouched");
 }
 
+/// A mail client was paired with a user, or is his no longer.
+pub(crate) fn paired(user: &str, removed: bool) {
+    info!(user = %user.escape_debug(), removed, "mail client");
+}
+
 /// A request was refused.
 pub(crate) fn refused(path: &str, status: u16, reason: &str) {
     debug!(path = %path.escape_debug(), status, reason = %reason.escape_debug(), "refused");

@@ -2,11 +2,14 @@
 //! the only door to the HTTP framework; they decide who the caller is, bound what he sends, and
 //! leave every decision about mail to [`Agent`].
 //!
-//! Main item: [`serve`]. The caller is the peer of the socket, as the kernel names him; a name in
-//! `Novacula-Reporter` is believed from configured users only.
+//! Main item: [`serve`]. The caller is the peer of the socket, as the kernel names him, or over TCP
+//! the owner of a token; a name in `Novacula-Reporter` is believed from configured users only.
 
+mod accept;
 mod caller;
 mod network;
+mod people;
+mod tcp;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,13 +21,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use novacula_catalog::Time;
 use novacula_client::{
     AllowList, Check, Digests, ErrorReply, Explanation, MilterState, OpinionReply, Sent, Status,
 };
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info, warn};
 use utoipa::OpenApi;
@@ -36,10 +37,8 @@ use crate::fingerprint::Fingerprint;
 use crate::maillog;
 use crate::message::{MAIL_LEN_MAX, Message};
 
+use accept::{Accepted, accept, connection};
 use caller::{believed, caller};
-
-/// Longest wait for a request's header, and for the next request on a kept connection.
-const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Longest wait for a whole mail.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -60,6 +59,9 @@ const WORD_LEN_MAX: usize = 64 << 10;
 struct People {
     administrators: Vec<String>,
     believed: Vec<String>,
+    tcp_hosts: Vec<String>,
+    tcp_origins: Vec<String>,
+    user_domain: String,
 }
 
 impl People {
@@ -67,6 +69,9 @@ impl People {
         Self {
             administrators: config.administrators.clone(),
             believed: config.believed_users.clone(),
+            tcp_hosts: config.tcp_hosts.clone(),
+            tcp_origins: config.tcp_origins.clone(),
+            user_domain: config.user_domain.clone(),
         }
     }
 }
@@ -80,10 +85,15 @@ struct Shared {
     people: RwLock<Arc<People>>,
 }
 
-/// The user at the other end of the socket.
-#[derive(Clone, Copy)]
-struct Peer {
-    uid: u32,
+/// Who is at the other end.
+#[derive(Clone)]
+enum Peer {
+    /// The user of a Unix socket, as the kernel names him.
+    Uid(u32),
+    /// The owner of the token that came over TCP.
+    Owner(String),
+    /// Over TCP, about to get a token.
+    Nobody,
 }
 
 /// Why a request is refused: status and what mends it.
@@ -99,7 +109,10 @@ impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
         let status = match &error {
             AgentError::Pattern(_) => StatusCode::BAD_REQUEST,
-            AgentError::NotAdministrator(_) => StatusCode::FORBIDDEN,
+            AgentError::NotAdministrator(_) | AgentError::Code => StatusCode::FORBIDDEN,
+            AgentError::NoToken => StatusCode::NOT_FOUND,
+            AgentError::TooManyTokens(_) => StatusCode::CONFLICT,
+            AgentError::TooManyOpinions(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INSUFFICIENT_STORAGE,
         };
         Self(status, format!("failed to {error}"))
@@ -110,6 +123,7 @@ impl From<AgentError> for Refusal {
 /// over `reload` is taken over.
 pub async fn serve(
     listener: UnixListener,
+    tcp: Option<TcpListener>,
     agent: Arc<Agent>,
     config: &Config,
     mut reload: tokio::sync::mpsc::Receiver<Config>,
@@ -122,6 +136,8 @@ pub async fn serve(
         people,
     });
     let app = router(Arc::clone(&shared));
+    let for_clients =
+        app.clone().layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), tcp::door));
     let places = Arc::new(Semaphore::new(config.connections_max));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut tending = tokio::time::interval(TEND_TIME);
@@ -140,16 +156,22 @@ pub async fn serve(
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move { shared.agent.tend(Time::now()).await });
             }
-            accepted = async { (place.await, listener.accept().await) } => {
-                let (Ok(place), Ok((stream, _))) = accepted else {
+            accepted = async { (place.await, accept(&listener, tcp.as_ref()).await) } => {
+                let (Ok(place), Ok(accepted)) = accepted else {
                     // Out of file descriptors, say: give others time to close theirs.
                     error!("a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                let (app, stopped) = (app.clone(), stopped.clone());
+                let (app, for_clients) = (app.clone(), for_clients.clone());
+                let stopped = stopped.clone();
                 tokio::spawn(async move {
-                    connection(stream, app, stopped).await;
+                    match accepted {
+                        Accepted::Unix(stream, peer) => {
+                            connection(stream, app.layer(Extension(peer)), stopped).await;
+                        }
+                        Accepted::Tcp(stream) => connection(stream, for_clients, stopped).await,
+                    }
                     drop(place);
                 });
             }
@@ -160,29 +182,6 @@ pub async fn serve(
     let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
     if tokio::time::timeout(DRAIN_TIME_MAX, places.acquire_many(all)).await.is_err() {
         warn!("stopping with connections still open");
-    }
-}
-
-async fn connection(
-    stream: UnixStream,
-    app: Router,
-    mut stopped: tokio::sync::watch::Receiver<bool>,
-) {
-    let Ok(credentials) = stream.peer_cred() else { return };
-    let app = app.layer(Extension(Peer { uid: credentials.uid() }));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
-    // A caller may close his side once the mail is sent; and what he asked for is not dropped
-    // between disk and memory because he did.
-    http.half_close(true);
-    let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    tokio::pin!(serving);
-    tokio::select! {
-        _ = serving.as_mut() => {}
-        _ = stopped.changed() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
     }
 }
 
@@ -206,7 +205,12 @@ async fn connection(
         network::identity,
         network::join,
         network::vouch,
-        network::unvouch
+        network::unvouch,
+        people::opinions,
+        people::pair,
+        people::token,
+        people::tokens,
+        people::remove_token
     )
 )]
 struct Document;
@@ -226,16 +230,17 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(network::router())
         .route("/v1/openapi.json", get(|| async { Json(Document::openapi()) }))
         .route("/metrics", get(metrics))
+        .merge(people::router())
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(80).collect();
             Refusal(StatusCode::NOT_FOUND, format!("no such path: {path}; see /v1/openapi.json"))
         })
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let right = match uri.path() {
-                "/v1/status" | "/v1/peers" | "/v1/identity" | "/metrics" | "/v1/openapi.json" => {
-                    "GET"
-                }
+                "/v1/status" | "/v1/peers" | "/v1/identity" | "/v1/opinions" | "/metrics"
+                | "/v1/openapi.json" => "GET",
                 "/v1/vouch" => "PUT or DELETE",
+                "/v1/tokens" => "GET or DELETE",
                 "/v1/allow" => "GET, PUT or DELETE",
                 "/v1/sent" | "/v1/milter" => "PUT",
                 _ => "POST",
@@ -375,10 +380,10 @@ impl axum::extract::FromRequest<Arc<Shared>> for Call {
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Refusal> {
         let shared = Arc::clone(shared);
         let (parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<Peer>().copied();
+        let peer = parts.extensions.get::<Peer>().cloned();
         let peer = peer.ok_or(Refusal(StatusCode::FORBIDDEN, "the caller is unknown".into()))?;
         let people = Arc::clone(&shared.people.read().unwrap_or_else(PoisonError::into_inner));
-        let caller = caller(&parts.headers, peer, &people)?;
+        let caller = caller(&parts.headers, &peer, &people)?;
         let (body, held) = read_body(&parts.headers, body, &shared.bodies).await?;
         Ok(Self { shared, body, caller, _held: held })
     }
@@ -414,6 +419,11 @@ impl Call {
     /// What a believed caller says as JSON.
     fn word<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, Refusal> {
         believed(&self.caller, what)?;
+        self.json()
+    }
+
+    /// A short body as JSON.
+    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Refusal> {
         let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
         if self.body.len() > WORD_LEN_MAX {
             return Err(bad(format!("the body is longer than {WORD_LEN_MAX} bytes")));

@@ -36,12 +36,26 @@ pub struct Reporter {
     pub administrator: bool,
 }
 
-/// What one person said of one mail, and when.
+/// When a person acted, and on what: enough to name the mail to him again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Said {
-    act: Act,
-    administrator: bool,
-    acted: Time,
+pub struct Occasion {
+    /// When he acted.
+    pub acted: Time,
+    /// When the mail was received.
+    pub received: Time,
+    /// The mail's first digest, its name in the log.
+    pub digest: u64,
+}
+
+/// What one person said of one mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// His word.
+    pub act: Act,
+    /// He administers the site.
+    pub administrator: bool,
+    /// When, and of what.
+    pub occasion: Occasion,
 }
 
 /// All acts on the site's mails, by the person's name.
@@ -102,16 +116,25 @@ impl Acts {
         };
     }
 
+    /// All that a person said and did not take back, the latest first.
+    #[must_use]
+    pub fn by(&self, name: &str) -> Vec<(MailId, Said)> {
+        let own = self.by_mail.iter().filter_map(|(mail, acts)| Some((*mail, *acts.get(name)?)));
+        let mut own: Vec<_> = own.collect();
+        own.sort_by_key(|(mail, said)| std::cmp::Reverse((said.occasion.acted, *mail)));
+        own
+    }
+
     /// Sets what a person says of a mail; an earlier word of his is replaced.
-    pub fn set(&mut self, mail: MailId, who: Reporter, act: Act, acted: Time) {
-        let said = Said { act, administrator: who.administrator, acted };
+    pub fn set(&mut self, mail: MailId, who: Reporter, act: Act, occasion: Occasion) {
+        let said = Said { act, administrator: who.administrator, occasion };
         self.by_mail.entry(mail).or_default().insert(who.name, said);
     }
 
     /// Forgets what was said before `oldest`.
     pub fn expire(&mut self, oldest: Time) {
         self.by_mail.retain(|_, acts| {
-            acts.retain(|_, said| said.acted >= oldest);
+            acts.retain(|_, said| said.occasion.acted >= oldest);
             !acts.is_empty()
         });
     }
@@ -134,6 +157,10 @@ impl Acts {
 mod tests {
     use super::*;
 
+    fn at(secs: u64) -> Occasion {
+        Occasion { acted: Time(secs), received: Time(secs), digest: secs }
+    }
+
     fn who(name: &str) -> Reporter {
         Reporter { name: name.into(), administrator: name == "root" }
     }
@@ -144,7 +171,7 @@ mod tests {
         let mut all = Acts::default();
         for (name, act) in acts {
             match act {
-                Some(act) => all.set(mail, who(name), *act, Time(5)),
+                Some(act) => all.set(mail, who(name), *act, at(5)),
                 None => {
                     all.withdraw(mail, &who(name), false);
                 }
@@ -181,20 +208,31 @@ mod tests {
     fn the_administrator_may_withdraw_everything() {
         let mail = MailId(4);
         let mut acts = Acts::default();
-        acts.set(mail, who("ann"), Act::Report, Time(5));
-        acts.set(mail, who("bob"), Act::Report, Time(5));
+        acts.set(mail, who("ann"), Act::Report, at(5));
+        acts.set(mail, who("bob"), Act::Report, at(5));
         assert!(acts.withdraw(mail, &who("root"), true));
         assert_eq!((acts.opinion(mail), acts.count(mail)), (Opinion::Withdrawn, 0));
         assert!(!acts.withdraw(mail, &who("root"), true));
     }
 
     #[test]
+    fn everybody_sees_his_own_words_the_latest_first() {
+        let mut acts = Acts::default();
+        for (mail, name, secs) in [(1, "ann", 5), (2, "bob", 6), (3, "ann", 7), (4, "ann", 6)] {
+            acts.set(MailId(mail), who(name), Act::Report, at(secs));
+        }
+        acts.withdraw(MailId(4), &who("ann"), false);
+        let of = |name| acts.by(name).iter().map(|(mail, _)| mail.0).collect::<Vec<_>>();
+        assert_eq!((of("ann"), of("bob"), of("cy")), (vec![3, 1], vec![2], vec![]));
+    }
+
+    #[test]
     fn who_becomes_administrator_still_speaks_once() {
         let mail = MailId(4);
         let mut acts = Acts::default();
-        acts.set(mail, who("ann"), Act::Report, Time(5));
+        acts.set(mail, who("ann"), Act::Report, at(5));
         let promoted = Reporter { name: "ann".into(), administrator: true };
-        acts.set(mail, promoted.clone(), Act::Revoke, Time(6));
+        acts.set(mail, promoted.clone(), Act::Revoke, at(6));
         assert_eq!((acts.opinion(mail), acts.count(mail)), (Opinion::Revoke, 1));
         acts.expire(Time(6));
         assert_eq!(acts.of(mail, &promoted), Some(Act::Revoke));

@@ -19,10 +19,11 @@ mod site;
 mod spread;
 mod statement;
 pub mod store;
+mod token;
 mod trace;
 mod trust;
 
-pub use acts::{Act, Acts, Reporter};
+pub use acts::{Act, Acts, Occasion, Reporter, Said};
 pub use clock::{EPOCH_SECS, Epoch, Time};
 pub use digest::{
     Digest, Engine, FINGERPRINT_VERSION, Key, Nilsimsa, SALT_OVERLAP_SECS, SALT_SECS, SaltEpoch,
@@ -41,5 +42,6 @@ pub use statement::{
     StatementError,
 };
 pub use store::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
+pub use token::Token;
 pub use trace::Trace;
 pub use trust::Trust;

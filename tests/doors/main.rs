@@ -6,3 +6,4 @@
 
 mod rig;
 mod root;
+mod tcp;

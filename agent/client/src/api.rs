@@ -258,6 +258,65 @@ pub struct OpinionReply {
     pub note: String,
 }
 
+/// What one person said of a mail and did not take back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OwnOpinion {
+    /// `report`, `trap-report` or `revoke`.
+    pub act: String,
+    /// When he said it (RFC 3339, UTC).
+    pub acted: String,
+    /// When the mail was received, where that is known.
+    pub received: Option<String>,
+    /// The mail's name, as in the answer to a check.
+    pub id: String,
+    /// The mail is older than 72 h: to take it back acts at this site only.
+    pub home_only: bool,
+}
+
+/// A code that makes a mail client a user's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Pairing {
+    /// Whose.
+    pub user: String,
+    /// The code; it begins with the user's name.
+    pub code: String,
+    /// How long it is good, in seconds.
+    pub secs: u64,
+}
+
+/// What a mail client sends to be paired.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redeem {
+    /// The code that `novacula pair` printed.
+    pub code: String,
+    /// What the client calls itself.
+    #[serde(default)]
+    pub label: String,
+}
+
+/// The token of a mail client; it is shown this once.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenReply {
+    /// To be sent as `Authorization: Bearer ...`.
+    pub token: String,
+    /// Whom it speaks for.
+    pub user: String,
+}
+
+/// A paired mail client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TokenInfo {
+    /// By which it is removed.
+    pub id: String,
+    /// Whom it speaks for.
+    pub user: String,
+    /// What it calls itself.
+    pub label: String,
+    /// When it was paired (RFC 3339, UTC).
+    pub made: String,
+}
+
 /// The digests of a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Digests {

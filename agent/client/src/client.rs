@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 
 use crate::api::{
     AllowList, Authentication, Check, ErrorReply, Explanation, IdentityReply, Joined, Leaning,
-    MilterState, OpinionReply, Peers, Sent, Status, header,
+    MilterState, OpinionReply, OwnOpinion, Pairing, Peers, Sent, Status, TokenInfo, header,
 };
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
@@ -227,6 +227,33 @@ impl Client {
         };
         let body = Bytes::copy_from_slice(pattern.unwrap_or_default().as_bytes());
         self.call(method, "/v1/allow", body, &Envelope::default()).await
+    }
+
+    /// Asks what one has said.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn opinions(&mut self, envelope: &Envelope) -> Result<Vec<OwnOpinion>, ClientError> {
+        self.call(Method::GET, "/v1/opinions", Bytes::new(), envelope).await
+    }
+
+    /// Asks for a code that makes a mail client a user's; empty: one's own.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn pair(&mut self, user: &str) -> Result<Pairing, ClientError> {
+        let body = Bytes::copy_from_slice(user.as_bytes());
+        self.post("/v1/pair", body, &Envelope::default()).await
+    }
+
+    /// Lists paired mail clients; with an id removes that one first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tokens(&mut self, remove: Option<&str>) -> Result<Vec<TokenInfo>, ClientError> {
+        let method = if remove.is_some() { Method::DELETE } else { Method::GET };
+        let body = Bytes::copy_from_slice(remove.unwrap_or_default().as_bytes());
+        self.call(method, "/v1/tokens", body, &Envelope::default()).await
     }
 
     async fn post<T: DeserializeOwned>(

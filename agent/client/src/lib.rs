@@ -11,6 +11,7 @@ pub mod socket;
 pub use api::{
     Advice, AllowList, Asked, Authentication, Check, Digests, ErrorReply, Explanation,
     IdentityReply, Joined, Leaning, MilterListener, MilterState, MilterWord, NetworkState,
-    OpinionOutcome, OpinionReply, Peer, Peers, Place, Sent, Status, Term, Verdict, header,
+    OpinionOutcome, OpinionReply, OwnOpinion, Pairing, Peer, Peers, Place, Redeem, Sent, Status,
+    Term, TokenInfo, TokenReply, Verdict, header,
 };
 pub use client::{Client, ClientError, Envelope};

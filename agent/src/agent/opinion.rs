@@ -3,7 +3,9 @@
 //! out without changing anything, stored, and only then applied.
 
 use novacula_catalog::store::{Save, SaveNetwork};
-use novacula_catalog::{Act, Acts, KEEP_SECS, MailId, Opinion, Reporter, SEQ_BLOCK, Time, Witness};
+use novacula_catalog::{
+    Act, Acts, KEEP_SECS, MailId, Occasion, Opinion, Reporter, SEQ_BLOCK, Time, Witness,
+};
 use novacula_client::{OpinionOutcome, OpinionReply};
 
 use super::{Agent, AgentError, Caller, LONG_MAIL, Read};
@@ -58,6 +60,11 @@ impl Agent {
         let settings = self.settings();
         if caller.all && !caller.reporter.administrator {
             return Err(AgentError::NotAdministrator("withdraw what others said"));
+        }
+        let most = settings.opinions_per_hour_max;
+        let counted = !caller.reporter.administrator && !caller.trap;
+        if counted && !self.state().quota.take(&caller.reporter.name, most, now) {
+            return Err(AgentError::TooManyOpinions(most));
         }
         let read = if mail.len() > LONG_MAIL {
             tokio::task::block_in_place(|| self.read(mail, caller, &settings, now))
@@ -133,8 +140,10 @@ impl Agent {
                     Deed::Report => Act::Report,
                     Deed::Revoke | Deed::Withdraw => Act::Revoke,
                 };
-                acts.set(mail, who.clone(), act, now);
-                saves.push(Save::Act(mail, who, act, now));
+                let digest = read.fingerprint.digests().first().map_or(0, |first| first.value);
+                let occasion = Occasion { acted: now, received, digest };
+                acts.set(mail, who.clone(), act, occasion);
+                saves.push(Save::Act(mail, who, act, occasion));
             }
         }
         let says = acts.opinion(mail);

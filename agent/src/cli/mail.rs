@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -62,10 +63,10 @@ type Ask<'a> = &'a mut dyn FnMut(&str, Vec<u8>, &mut Tally) -> anyhow::Result<()
 
 /// Runs `ask` for every mail; an error of one is shown and the next is taken, but when the agent
 /// is gone all others would fail alike.
-fn for_each(global: &Global, mails: &Mails, ask: Ask<'_>) -> anyhow::Result<Tally> {
+fn for_each(global: &Global, paths: &[PathBuf], ask: Ask<'_>) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let bar = progress();
-    each_mail(&mails.paths, &mut |name, mail| {
+    each_mail(paths, &mut |name, mail| {
         bar.inc(1);
         let asked = mail.and_then(|mail| {
             if mail.len() > MAIL_LEN_MAX {
@@ -112,7 +113,7 @@ pub(super) fn check(global: &Global, mails: &Mails, seen: bool) -> anyhow::Resul
     let runtime = runtime()?;
     let mut client = Client::new(&global.socket()?);
     let envelope = Envelope { delivery: seen, ..Envelope::default() };
-    let tally = for_each(global, mails, &mut |name, mail, tally| {
+    let tally = for_each(global, &mails.paths, &mut |name, mail, tally| {
         let answer = runtime.block_on(client.check(mail.into(), &envelope))?;
         tally.count(answer.verdict.name());
         tally.alone |= answer.asked == Asked::Alone;
@@ -179,14 +180,12 @@ fn shown_places(answer: &Check) -> String {
 pub(super) fn opine(
     global: &Global,
     act: &str,
-    mails: &Mails,
-    trap: bool,
-    all: bool,
+    paths: &[PathBuf],
+    envelope: Envelope,
 ) -> anyhow::Result<u8> {
     let runtime = runtime()?;
     let mut client = Client::new(&global.socket()?);
-    let envelope = Envelope { trap, all, ..Envelope::default() };
-    let tally = for_each(global, mails, &mut |name, mail, tally| {
+    let tally = for_each(global, paths, &mut |name, mail, tally| {
         let reply = runtime.block_on(client.opine(act, mail.into(), &envelope))?;
         tally.count(match reply.outcome {
             OpinionOutcome::Durable => "durable",
@@ -212,7 +211,7 @@ pub(super) fn opine(
 }
 
 pub(super) fn fingerprint(global: &Global, mails: &Mails) -> anyhow::Result<u8> {
-    let tally = for_each(global, mails, &mut |name, mail, tally| {
+    let tally = for_each(global, &mails.paths, &mut |name, mail, tally| {
         let canonical = Canonical::of(&Message::parse(&mail));
         let found = digests(&canonical, &Fingerprint::of(&canonical));
         tally.count("fingerprinted");
@@ -239,7 +238,7 @@ fn digest_lines(found: &Digests) -> String {
 pub(super) fn explain(global: &Global, mails: &Mails) -> anyhow::Result<u8> {
     let runtime = runtime()?;
     let mut client = Client::new(&global.socket()?);
-    let tally = for_each(global, mails, &mut |name, mail, tally| {
+    let tally = for_each(global, &mails.paths, &mut |name, mail, tally| {
         let all = runtime.block_on(client.explain(mail.into(), &Envelope::default()))?;
         tally.count(all.check.verdict.name());
         if global.json {

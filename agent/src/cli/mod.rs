@@ -7,6 +7,7 @@ mod local;
 mod mail;
 mod network_legs;
 mod peers;
+mod people;
 mod replay;
 mod serve;
 
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use novacula_agent::{Config, SYSTEM_SOCKET};
+use novacula_client::Envelope;
 
 /// Everything is well, or (check) the mail is spam.
 const EXIT_OK: u8 = 0;
@@ -73,21 +75,31 @@ enum Command {
     },
     /// Say that mails are spam.
     Report {
-        #[command(flatten)]
-        mails: Mails,
+        /// Mail files, mbox files, Maildirs, folders, or - for standard input.
+        #[arg(required_unless_present = "list", value_name = "MAIL")]
+        paths: Vec<PathBuf>,
         /// They came to an address that no wanted mail knows.
         #[arg(long)]
         trap: bool,
+        /// Show what you have said of mails, reported or not.
+        #[arg(long, conflicts_with_all = ["paths", "trap"])]
+        list: bool,
+        #[command(flatten)]
+        who: Who,
     },
     /// Say that mails are not spam.
     Revoke {
         #[command(flatten)]
         mails: Mails,
+        #[command(flatten)]
+        who: Who,
     },
     /// Take back what you said of mails.
     Withdraw {
         #[command(flatten)]
         mails: Mails,
+        #[command(flatten)]
+        who: Who,
         /// As an administrator: take back what anybody said.
         #[arg(long)]
         all: bool,
@@ -139,6 +151,17 @@ enum Command {
         #[arg(long, requires = "pattern")]
         remove: bool,
     },
+    /// Let a mail client speak for a user: print the code that it asks for.
+    Pair {
+        /// Whose mail client it is, by the name of the mailbox [default: you].
+        user: Option<String>,
+        /// Show the mail clients that are paired.
+        #[arg(long, conflicts_with_all = ["user", "remove"])]
+        list: bool,
+        /// A mail client may speak no longer; --list shows its ID.
+        #[arg(long, conflicts_with = "user", value_name = "ID")]
+        remove: Option<String>,
+    },
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions {
@@ -161,6 +184,14 @@ struct Mails {
     paths: Vec<PathBuf>,
 }
 
+/// Who speaks.
+#[derive(clap::Args)]
+struct Who {
+    /// Speak for this mailbox user; for users named in believed_users of the agent.
+    #[arg(long = "as", value_name = "USER")]
+    reporter: Option<String>,
+}
+
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
     novacula_agent::quiet_parser_panics();
@@ -176,7 +207,7 @@ fn failed_to(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let fragment = [
         "read ", "use ", "open ", "write ", "listen ", "accept ", "draw ", "store ", "start ",
-        "allow ",
+        "allow ", "remove ",
     ];
     if fragment.iter().any(|verb| text.starts_with(verb)) {
         return format!("failed to {text}");
@@ -189,9 +220,19 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     match &cli.command {
         Command::Serve => serve::run(global),
         Command::Check { mails, seen } => mail::check(global, mails, *seen),
-        Command::Report { mails, trap } => mail::opine(global, "report", mails, *trap, false),
-        Command::Revoke { mails } => mail::opine(global, "revoke", mails, false, false),
-        Command::Withdraw { mails, all } => mail::opine(global, "withdraw", mails, false, *all),
+        Command::Report { list: true, who, .. } => people::list(global, who.reporter.as_deref()),
+        Command::Report { paths, trap, who, .. } => {
+            mail::opine(global, "report", paths, who.speaks(*trap, false))
+        }
+        Command::Revoke { mails, who } => {
+            mail::opine(global, "revoke", &mails.paths, who.speaks(false, false))
+        }
+        Command::Withdraw { mails, all, who } => {
+            mail::opine(global, "withdraw", &mails.paths, who.speaks(false, *all))
+        }
+        Command::Pair { list: true, .. } => people::tokens(global, None),
+        Command::Pair { remove: Some(id), .. } => people::tokens(global, Some(id)),
+        Command::Pair { user, .. } => people::pair(global, user.as_deref()),
         Command::Fingerprint { mails } => mail::fingerprint(global, mails),
         Command::Explain { mails } => mail::explain(global, mails),
         Command::Replay(args) => replay::run(global, args),
@@ -216,6 +257,13 @@ fn manual(dir: &Path) -> anyhow::Result<u8> {
     clap_mangen::generate_to(Cli::command(), dir)
         .with_context(|| format!("write to {}", dir.display()))?;
     Ok(EXIT_OK)
+}
+
+impl Who {
+    /// What the agent is told beside a mail.
+    fn speaks(&self, trap: bool, all: bool) -> Envelope {
+        Envelope { reporter: self.reporter.clone(), trap, all, ..Envelope::default() }
+    }
 }
 
 impl Global {

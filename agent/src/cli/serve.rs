@@ -32,6 +32,10 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
             warn!(reason, "the socket keeps its group: others than this user may not use it");
         }
         agent.connect(Time::now());
+        let tcp = match config.tcp_address().map_err(anyhow::Error::msg)? {
+            Some(address) => Some(open_tcp(address).await?),
+            None => None,
+        };
         let site = agent.status().await.site;
         let (reload, reloads) = mpsc::channel(1);
         let hangup = signal(SignalKind::hangup()).context("start the signal handlers")?;
@@ -46,7 +50,7 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
             }
             info!("stopping");
         };
-        server::serve(listener, Arc::clone(&agent), &config, reloads, stop).await;
+        server::serve(listener, tcp, Arc::clone(&agent), &config, reloads, stop).await;
         agent.disconnect().await;
         reloading.abort();
         // Ours: the listener was bound by this process and none other could bind meanwhile.
@@ -54,6 +58,15 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         info!("stopped");
         Ok(EXIT_OK)
     })
+}
+
+/// The door for mail clients.
+async fn open_tcp(address: std::net::SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}; name another port in listen_tcp"))?;
+    info!(address = %listener.local_addr().context("listen on TCP")?, "mail clients may connect");
+    Ok(listener)
 }
 
 fn start_log(config: &Config) -> anyhow::Result<Filter> {

@@ -1,11 +1,12 @@
 //! Who asks, and what he says beside the mail. The caller is the peer of the socket, as the
-//! kernel names him; a name in `Novacula-Reporter` is believed from configured users only.
+//! kernel names him, or the owner of a token; a name in `Novacula-Reporter` is believed from
+//! configured users only. One person has one name at every door: see [`People::person`].
 
 use axum::http::{HeaderMap, StatusCode};
 use novacula_catalog::{Filter, Reporter, Time};
 use novacula_client::{Authentication, header};
 
-use super::{Peer, People, Refusal};
+use super::{Call, Peer, People, Refusal};
 use crate::agent::Caller;
 
 /// Longest name of a reporter, in bytes (as an address).
@@ -13,16 +14,24 @@ const NAME_LEN_MAX: usize = 254;
 
 /// Reads the `Novacula-*` fields, as far as this peer is believed. An unknown one is an error,
 /// because a misspelt `Novacula-Delivery` would silently count nothing.
-pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result<Caller, Refusal> {
-    let peer_name = uzers::get_user_by_uid(peer.uid)
-        .map(|user| user.name().to_string_lossy().into_owned())
-        .unwrap_or_else(|| format!("uid {}", peer.uid));
-    let listed = |list: &[String]| {
-        list.iter().any(|user| *user == peer_name || *user == peer.uid.to_string())
+pub(super) fn caller(headers: &HeaderMap, peer: &Peer, people: &People) -> Result<Caller, Refusal> {
+    let (peer_name, administrator, believed_user) = match peer {
+        Peer::Uid(uid) => {
+            let name = uzers::get_user_by_uid(*uid)
+                .map(|user| user.name().to_string_lossy().into_owned())
+                .unwrap_or_else(|| format!("uid {uid}"));
+            let listed =
+                |list: &[String]| list.iter().any(|user| *user == name || *user == uid.to_string());
+            // Who runs the agent owns its data anyway.
+            let own = *uid == rustix::process::geteuid().as_raw();
+            let administrator = own || listed(&people.administrators);
+            let believed = administrator || listed(&people.believed);
+            (name, administrator, believed)
+        }
+        // A mail client speaks for its user and for nobody else, whoever that user is.
+        Peer::Owner(owner) => (people.person(owner), false, false),
+        Peer::Nobody => (String::new(), false, false),
     };
-    // Who runs the agent owns its data anyway.
-    let own = peer.uid == rustix::process::geteuid().as_raw();
-    let administrator = own || listed(&people.administrators);
     let mut caller = Caller {
         delivery: false,
         pending: false,
@@ -31,7 +40,7 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
         reporter: Reporter { name: peer_name.clone(), administrator },
         trap: false,
         all: false,
-        believed: administrator || listed(&people.believed),
+        believed: believed_user,
         client: None,
         bounce: false,
         recipients: 1,
@@ -44,7 +53,9 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
         let value = value.to_str().unwrap_or_default();
         // Who speaks for others or for a trap must be known to tell the truth.
         let needs_belief = name == header::REPORTER || name == header::SOURCE;
-        if needs_belief {
+        // Mail lies in a client's folders when it has been delivered.
+        let delivers = name == header::DELIVERY && !matches!(peer, Peer::Uid(_));
+        if needs_belief || delivers {
             believed(&caller, name)?;
         }
         if name != header::REPORTER {
@@ -54,9 +65,28 @@ pub(super) fn caller(headers: &HeaderMap, peer: Peer, people: &People) -> Result
         if value.is_empty() || value.len() > NAME_LEN_MAX {
             return Err(must_be(name, "a user's name", value));
         }
-        caller.reporter = Reporter { name: value.to_owned(), administrator: false };
+        caller.reporter = Reporter { name: people.person(value), administrator: false };
     }
     Ok(caller)
+}
+
+impl People {
+    /// One name for one person: a mailbox of this host's own domain is the user of that name.
+    pub(super) fn person(&self, name: &str) -> String {
+        let Some((local, domain)) = name.rsplit_once('@') else { return name.to_owned() };
+        if !self.user_domain.is_empty() && domain.eq_ignore_ascii_case(&self.user_domain) {
+            return local.to_ascii_lowercase();
+        }
+        name.to_ascii_lowercase()
+    }
+}
+
+impl Call {
+    /// One name for one person, by the settings of now.
+    pub(super) fn person(&self, name: &str) -> String {
+        let people = self.shared.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        people.person(name)
+    }
 }
 
 /// Only who is believed may do this.

@@ -15,13 +15,14 @@ use tokio::sync::oneshot;
 
 use super::network::{self, LoadedNetwork, SaveNetwork};
 use super::writer::{self, Command, Health};
-use crate::acts::{Act, Acts, Reporter};
+use crate::acts::{Act, Acts, Occasion, Reporter};
 use crate::clock::{Epoch, Time};
 use crate::digest::Nilsimsa;
 use crate::entry::{Network, Witness};
 use crate::identity::SiteId;
 use crate::site::SEQ_BLOCK;
 use crate::statement::{MailId, Statement};
+use crate::token::Token;
 use crate::trace::Trace;
 
 /// Name of the database in the data directory.
@@ -39,6 +40,7 @@ const NUMBERS_A_SECOND: u64 = 1024;
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("001-schema.sql")),
     M::up(include_str!("002-correspondents.sql")),
+    M::up(include_str!("003-doors.sql")),
     M::up(include_str!("010-network.sql")),
 ];
 
@@ -102,7 +104,7 @@ pub enum Save {
     /// A statement with its signed bytes.
     Statement(Box<Witness>, Vec<u8>),
     /// A person's act on a mail.
-    Act(MailId, Reporter, Act, Time),
+    Act(MailId, Reporter, Act, Occasion),
     /// A person's act taken back; with `true`, everybody's.
     Withdraw(MailId, Reporter, bool),
     /// A sender allowed.
@@ -111,6 +113,10 @@ pub enum Save {
     Disallow(String),
     /// A correspondent met.
     Trace(Trace),
+    /// A mail client may speak for a user.
+    Token(Token),
+    /// The client whose token has this hash no longer may.
+    Untoken([u8; 32]),
     /// Numbers below this one may be given to statements.
     Reserve(u64),
     /// Something of the network of peers.
@@ -132,6 +138,8 @@ pub struct Loaded {
     pub traces: Vec<Trace>,
     /// What the network of peers needs.
     pub network: LoadedNetwork,
+    /// Tokens of mail clients.
+    pub tokens: Vec<Token>,
     /// First number that no statement of this site has; a block from here is reserved.
     pub next_seq: u64,
     /// Where a damaged database was put.
@@ -298,6 +306,15 @@ fn set_aside(path: &Path, now: Time) -> Result<PathBuf, StoreError> {
     Ok(aside)
 }
 
+fn load_tokens(connection: &Connection) -> Result<Vec<Token>, rusqlite::Error> {
+    let mut select = connection.prepare("SELECT hash, user, label, made FROM token")?;
+    let token = |row: &rusqlite::Row<'_>| {
+        let made = Time(row.get::<_, i64>(3)?.cast_unsigned());
+        Ok(Token { hash: row.get(0)?, user: row.get(1)?, label: row.get(2)?, made })
+    };
+    select.query_map([], token)?.collect()
+}
+
 fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
     writer::expire(connection, now)?;
     let mut loaded = Loaded::default();
@@ -316,13 +333,16 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
             kept_from: Epoch(row.get(1)?),
         });
     }
-    let mut select = connection.prepare("SELECT mail, name, administrator, act, acted FROM act")?;
+    let mut select = connection
+        .prepare("SELECT mail, name, administrator, act, acted, received, digest FROM act")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let Some(act) = Act::from_byte(row.get(3)?) else { continue };
         let who = Reporter { name: row.get(1)?, administrator: row.get(2)? };
-        let acted = Time(row.get::<_, i64>(4)?.cast_unsigned());
-        loaded.acts.set(MailId(row.get::<_, i64>(0)?.cast_unsigned()), who, act, acted);
+        let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+        let (acted, received, digest) = (Time(number(4)?), Time(number(5)?), number(6)?);
+        let occasion = Occasion { acted, received, digest };
+        loaded.acts.set(MailId(number(0)?), who, act, occasion);
     }
     let mut select = connection.prepare("SELECT pattern FROM allow ORDER BY pattern")?;
     loaded.allowed = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -334,6 +354,7 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
     };
     loaded.traces = select.query_map([], trace)?.collect::<Result<_, _>>()?;
     loaded.network = network::load(connection)?;
+    loaded.tokens = load_tokens(connection)?;
     let reserved: i64 =
         connection.query_row("SELECT seq_reserved FROM instance", [], |row| row.get(0))?;
     loaded.next_seq = reserved.cast_unsigned();
@@ -349,6 +370,7 @@ mod tests {
     use crate::statement::{Copies, Facts, Kind, Opinion};
 
     const NOW: Time = Time(1_800_000_000);
+    const OCCASION: Occasion = Occasion { acted: NOW, received: Time(5), digest: u64::MAX };
 
     fn identity() -> Identity {
         Identity::from_seed(&[3; 32])
@@ -378,10 +400,13 @@ mod tests {
         let who = Reporter { name: "ann".into(), administrator: false };
         let (disk, loaded) = open(dir.path());
         assert!(loaded.witnesses.is_empty());
+        let (user, label) = ("ann".into(), "mail client".into());
+        let token = Token { hash: [9; 32], user, label, made: NOW };
         disk.save_soon(statement(1, false));
         let acts = vec![
             statement(2, true),
-            Save::Act(MailId(2), who.clone(), Act::Report, NOW),
+            Save::Act(MailId(2), who.clone(), Act::Report, OCCASION),
+            Save::Token(token.clone()),
             Save::Allow("@example.org".into(), NOW),
         ];
         disk.save_now(acts).await.unwrap();
@@ -395,16 +420,20 @@ mod tests {
         });
         assert_eq!(saved, expected);
         assert_eq!(loaded.acts.of(MailId(2), &who), Some(Act::Report));
+        assert_eq!(loaded.acts.by("ann")[0].1.occasion, OCCASION);
+        assert_eq!(loaded.tokens, [token]);
         assert_eq!(loaded.allowed, ["@example.org"]);
         disk.save_now(vec![
             Save::Withdraw(MailId(2), who, false),
             Save::Disallow("@example.org".into()),
+            Save::Untoken([9; 32]),
         ])
         .await
         .unwrap();
         drop(disk);
         let (_, loaded) = open(dir.path());
         assert_eq!((loaded.acts.count(MailId(2)), loaded.allowed.len()), (0, 0));
+        assert!(loaded.tokens.is_empty());
     }
 
     #[test]

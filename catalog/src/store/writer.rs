@@ -203,14 +203,16 @@ fn apply_one(connection: &Connection, save: &Save) -> Result<(), rusqlite::Error
                 ],
             )
         }
-        Save::Act(mail, who, act, at) => run(
-            "INSERT OR REPLACE INTO act VALUES (?1, ?2, ?3, ?4, ?5)",
+        Save::Act(mail, who, act, occasion) => run(
+            "INSERT OR REPLACE INTO act VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 mail.0.cast_signed(),
                 who.name,
                 who.administrator,
                 *act as u8,
-                at.0.cast_signed(),
+                occasion.acted.0.cast_signed(),
+                occasion.received.0.cast_signed(),
+                occasion.digest.cast_signed(),
             ],
         ),
         Save::Withdraw(mail, _, true) => {
@@ -228,6 +230,11 @@ fn apply_one(connection: &Connection, save: &Save) -> Result<(), rusqlite::Error
             "INSERT OR REPLACE INTO trace VALUES (?1, ?2, ?3, ?4)",
             params![trace.hash.cast_signed(), trace.kind, trace.first_day, trace.last_day],
         ),
+        Save::Token(token) => run(
+            "INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4)",
+            params![&token.hash[..], token.user, token.label, token.made.0.cast_signed()],
+        ),
+        Save::Untoken(hash) => run("DELETE FROM token WHERE hash = ?1", params![&hash[..]]),
         Save::Reserve(upto) => run(
             "UPDATE instance SET seq_reserved = MAX(seq_reserved, ?1)",
             params![upto.cast_signed()],

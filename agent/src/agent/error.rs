@@ -1,0 +1,65 @@
+//! What can go wrong, each with what mends it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use novacula_catalog::IdentityError;
+use novacula_catalog::store::StoreError;
+
+use crate::allowlist::PatternError;
+
+/// Why the agent can't do it.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The identity is unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The database is unusable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A write was refused.
+    #[error("{0}")]
+    Write(Arc<StoreError>),
+    /// The data directory can't be made or locked.
+    #[error("use the data directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another agent runs on the same data.
+    #[error(
+        "use the data directory {0}: another agent is using it; stop that one, or name another directory with --data-dir"
+    )]
+    InUse(PathBuf),
+    /// Not a pattern.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// Only administrators may.
+    #[error(
+        "{0}: only an administrator of the site may; administrators are named in the configuration"
+    )]
+    NotAdministrator(&'static str),
+    /// The user has given as many opinions as he may.
+    #[error(
+        "store it: {0} opinions in an hour are enough for one user; go on in the next hour, or ask an administrator to raise opinions_per_hour_max"
+    )]
+    TooManyOpinions(u32),
+    /// The pairing code is unknown.
+    #[error(
+        "accept this code: it is wrong, used or too old; ask for a new one with `novacula pair`"
+    )]
+    Code,
+    /// The user has too many mail clients.
+    #[error(
+        "accept this code: the user has {0} mail clients; remove one with `novacula pair --remove ID`"
+    )]
+    TooManyTokens(usize),
+    /// There is no such mail client.
+    #[error("remove it: you have no mail client of this name; `novacula pair --list` shows them")]
+    NoToken,
+    /// The system has no random bytes.
+    #[error("draw random bytes: {0}")]
+    Random(String),
+}
