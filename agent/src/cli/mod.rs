@@ -2,6 +2,7 @@
 //! arguments and the exit codes.
 
 mod doctor;
+mod import;
 mod input;
 mod local;
 mod mail;
@@ -162,6 +163,11 @@ enum Command {
         #[arg(long, conflicts_with = "user", value_name = "ID")]
         remove: Option<String>,
     },
+    /// Take over what another program was set up with.
+    Import {
+        #[command(subcommand)]
+        from: Import,
+    },
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions {
@@ -182,6 +188,17 @@ struct Mails {
     /// Mail files, mbox files, Maildirs, folders, or - for standard input.
     #[arg(required = true, value_name = "MAIL")]
     paths: Vec<PathBuf>,
+}
+
+/// Whose set-up is taken over.
+#[derive(Subcommand)]
+enum Import {
+    /// Razor's razor-whitelist and the min_cf of its razor-agent.conf.
+    Razor {
+        /// Razor's folder [default: ~/.razor].
+        #[arg(long, value_name = "DIR")]
+        home: Option<PathBuf>,
+    },
 }
 
 /// Who speaks.
@@ -243,6 +260,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Peers => peers::peers(global),
         Command::Vouch { site, remove } => peers::vouch(global, site.as_deref(), *remove),
         Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
+        Command::Import { from: Import::Razor { home } } => import::razor(global, home.as_deref()),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(*shell, &mut command, "novacula", &mut std::io::stdout());
