@@ -2,12 +2,14 @@
 # make test       what CI runs: reduced repetitions, and says so
 # make test-full  every number as written
 # make man        manual pages and completions into target/share
+# make xpi        the Thunderbird extension: target/novacula.xpi
 # make lint       formatting, clippy, licences and advisories (where cargo-deny is installed)
 
 export CARGO_TERM_COLOR ?= auto
 CORPUS := $(wildcard ../shared/corpus/dev.tar.zst)
 
 .PHONY: demo test test-full lint man packages test-packages
+.PHONY: demo test test-full tests lint man xpi packages
 
 demo: packages
 	cargo build --locked -p novacula-agent
@@ -32,6 +34,9 @@ man:
 	target/debug/novacula-milter man target/share/man/man1
 	for program in novacula novacula-milter; do for shell in bash zsh fish; do \
 	    target/debug/$$program completions $$shell > target/share/completions/$$program.$$shell; done; done
+
+xpi:
+	contrib/thunderbird/build target/novacula.xpi
 
 packages:
 	@contrib/install-packages

@@ -2,3 +2,4 @@
 
 mod dovecot;
 mod spamassassin;
+mod thunderbird;
