@@ -8,8 +8,7 @@
 export CARGO_TERM_COLOR ?= auto
 CORPUS := $(wildcard ../shared/corpus/dev.tar.zst)
 
-.PHONY: demo test test-full lint man packages test-packages
-.PHONY: demo test test-full tests lint man xpi packages
+.PHONY: demo test test-full lint man xpi packages test-packages
 
 demo: packages
 	cargo build --locked -p novacula-agent

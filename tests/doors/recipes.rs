@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use novacula_tests::golden;
-use novacula_tests::harness::{Agent, Place, novacula};
+use novacula_tests::harness::{Daemon as Agent, Place, novacula};
 
 use crate::rig::{both, contrib, mail, open_to_all, run_with, text, wait_for};
 

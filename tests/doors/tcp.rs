@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use novacula_tests::harness::{Agent, Place, Ran};
+use novacula_tests::harness::{Daemon as Agent, Place, Ran};
 
 use crate::rig::{mail, wait_for};
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Output;
 
-use novacula_tests::harness::{Agent, Place, novacula};
+use novacula_tests::harness::{Daemon as Agent, Place, novacula};
 
 use crate::rig::{Daemon, Net, both, contrib, fresh, mail, open_to_all, run_with, text, wait_for};
 

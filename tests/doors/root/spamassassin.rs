@@ -68,7 +68,7 @@ impl Rig {
     }
 
     /// An agent that nobody's processes (spamd's children) may use and speak through.
-    fn agent(&self) -> novacula_tests::harness::Agent<'_> {
+    fn agent(&self) -> novacula_tests::harness::Daemon<'_> {
         let config = "socket_group = \"nogroup\"\nbelieved_users = [\"nobody\"]\n";
         let config = self.place.file("novacula.toml", config.as_bytes());
         self.place.serve_with(&["--config", &config])
