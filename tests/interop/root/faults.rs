@@ -174,7 +174,8 @@ fn somebody_removes_the_socket() {
         milter.log().contains("the socket was gone: made anew")
     });
     let (judged, unchecked, bare) = tally(&flow.end());
-    assert!(judged > 0 && bare > 0, "{judged} judged, {bare} bare");
+    // The milter may be quicker than any mail: then none is bare.
+    assert!(judged > 0, "{judged} judged, {bare} bare");
     assert_eq!(told(&site, judged + unchecked), (judged, unchecked));
     assert_eq!(judged + unchecked + bare, mails() as u64);
 }
