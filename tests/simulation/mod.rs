@@ -5,6 +5,7 @@
 //! Key decision: nothing but the seed decides. Every draw comes from one generator in a fixed
 //! order, so a failure is replayed by its seed; each run prints it first.
 
+pub mod agent;
 pub mod check;
 pub mod costs;
 pub mod hostile;

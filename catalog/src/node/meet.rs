@@ -7,7 +7,7 @@ use crate::clock::EPOCH_SECS;
 use crate::node::api::{Action, GossipVerdict, Keep, Now, Purpose, Topic};
 use crate::node::host::{NodeId, Observation};
 use crate::node::member::{Draft, MemberRecord, OBSERVATIONS_MAX};
-use crate::node::membership::{Learnt, RENEW_SECS};
+use crate::node::membership::{Learnt, RENEW_SECS, part_of};
 use crate::node::state::{Node, Pending};
 use crate::node::wire::{
     Gossip, MEMBER_BUCKETS, MEMBER_LIST_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
@@ -295,7 +295,10 @@ impl Node {
         }
         self.meeting.synced = new == 0;
         if new > 0 && more {
-            self.meeting.sync_ms = 0;
+            let last = records.last().and_then(|bytes| MemberRecord::decode(bytes).ok());
+            let start = last.map_or(0, |record| part_of(record.node));
+            let request = Request::Members { start, sums: Box::new(*self.members.sums()) };
+            self.send(from, &request, Purpose::Members, Pending::Members, MEET_MS, now);
         }
     }
 

@@ -122,6 +122,11 @@ fn bucket_of(pos: u64) -> usize {
     usize::try_from(pos >> 58).unwrap_or(0)
 }
 
+/// The part of the table in which a node is.
+pub(crate) fn part_of(node: NodeId) -> u8 {
+    u8::try_from(bucket_of(place_of(node))).unwrap_or(0)
+}
+
 impl Membership {
     pub(crate) fn new(home: NodeId, prefix: PrefixBits, rows_max: usize) -> Self {
         let (rows, sites) = (Vec::new(), Vec::new());

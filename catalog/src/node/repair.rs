@@ -37,12 +37,14 @@ const SWEEP_LEAST: usize = 64;
 const STRAY_SECS: u64 = 600;
 /// Most references waiting to be offered. At the bound they are offered in the next sweep.
 const OFFERS_MAX: usize = 200_000;
-/// Offers sent in a second.
-const OFFERS_A_SECOND: usize = 64;
+/// Offers sent in a second, to all and to one peer: below the quota that it grants.
+const OFFERS_A_SECOND: usize = 256;
+const OFFERS_A_PEER: usize = 4;
 /// Most statements wanted; at the bound further offers wait for the next digest.
 const WANTS_MAX: usize = 100_000;
-/// Statements asked for in a second.
+/// Statements asked for in a second, of all and of one peer: below the quota that it grants.
 const WANTS_A_SECOND: usize = 4_096;
+const WANTS_A_PEER: usize = 1_024;
 /// How long a peer has to answer, in milliseconds.
 const REPAIR_MS: u64 = 5_000;
 /// Keys that one digest covers, and that one is compared with.
@@ -240,23 +242,39 @@ impl Node {
         }
     }
 
-    /// Sends what waits to be offered.
+    /// Sends what waits to be offered, to many peers a little.
     pub(crate) fn send_offers(&mut self, now: Now) {
-        for _ in 0..OFFERS_A_SECOND {
-            let Some(mut first) = self.repair.offers.first_entry() else { return };
-            let (to, here) = *first.key();
-            let rest = first.get().len().saturating_sub(OFFER_MAX);
-            let refs = first.get_mut().split_off(rest);
-            if rest == 0 {
-                first.remove();
+        let waiting: Vec<(NodeId, bool)> = self.repair.offers.keys().copied().collect();
+        let mut sent = 0;
+        for (to, here) in waiting {
+            for _ in 0..OFFERS_A_PEER {
+                let Some(refs) = self.repair.offers.get_mut(&(to, here)) else { break };
+                let rest = refs.len().saturating_sub(OFFER_MAX);
+                let refs = refs.split_off(rest);
+                if rest == 0 {
+                    self.repair.offers.remove(&(to, here));
+                }
+                self.repair.offers_len -= refs.len();
+                // Who does not answer is offered all anew when it returns.
+                if self.members.get(to).is_none_or(|row| !row.up()) {
+                    continue;
+                }
+                self.counters.offers_sent += refs.len() as u64;
+                let request = Request::Offer { here, refs: refs.clone() };
+                let pending = Pending::Offer { here, refs };
+                self.send(to, &request, Purpose::Repair, pending, REPAIR_MS, now);
+                sent += 1;
             }
-            self.repair.offers_len -= refs.len();
-            if self.members.get(to).is_none_or(|row| !row.up()) {
-                continue;
+            if sent >= OFFERS_A_SECOND {
+                return;
             }
-            self.counters.offers_sent += refs.len() as u64;
-            let request = Request::Offer { here, refs };
-            self.send(to, &request, Purpose::Repair, Pending::Offer, REPAIR_MS, now);
+        }
+    }
+
+    /// An offer was lost or refused: while the peer answers it is made again.
+    pub(crate) fn offer_failed(&mut self, to: NodeId, here: bool, refs: Vec<Ref>) {
+        if self.members.get(to).is_some_and(|row| row.up()) {
+            refs.into_iter().for_each(|one| self.queue_offer(to, here, one));
         }
     }
 
@@ -296,6 +314,9 @@ impl Node {
                 if want.here { (Some(want.from), None) } else { (None, Some(want.from)) };
             let source = first.into_iter().chain(homes).chain(last).nth(want.tried);
             match source {
+                Some(node) if plan.get(&node).is_some_and(|of| of.len() >= WANTS_A_PEER) => {
+                    self.repair.queue.push_back(tag);
+                }
                 Some(node) => {
                     plan.entry(node).or_default().push(tag);
                     if let Some(want) = self.repair.wants.get_mut(&tag) {

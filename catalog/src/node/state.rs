@@ -20,7 +20,7 @@ use crate::node::query::{Job, Leg};
 use crate::node::quota::Quotas;
 use crate::node::repair::Repair;
 use crate::node::replica::Replica;
-use crate::node::wire::{Gossip, Refusal, Request, Response, Tag};
+use crate::node::wire::{Gossip, Ref, Refusal, Request, Response, Tag};
 
 /// Regular work is done this often, in milliseconds.
 const TICK_MS: u64 = 1_000;
@@ -84,7 +84,12 @@ pub(crate) enum Pending {
         tags: Vec<Tag>,
     },
     /// Names offered.
-    Offer,
+    Offer {
+        /// They lie here whole.
+        here: bool,
+        /// Which.
+        refs: Vec<Ref>,
+    },
     /// A range compared.
     Digest {
         /// Its end.
@@ -379,7 +384,7 @@ impl Node {
             (Pending::Fetch { job: None, tags }, Response::Statements(statements)) => {
                 self.repaired(from, &tags, &statements, now);
             }
-            (Pending::Offer, Response::Lacking(_)) => {}
+            (Pending::Offer { .. }, Response::Lacking(_)) => {}
             (Pending::Digest { last }, Response::Refs(more, refs)) => {
                 self.compared(from, last, more, &refs, now);
             }
@@ -429,7 +434,8 @@ impl Node {
             Pending::Leg(leg) => self.leg_failed(to, &leg, now),
             Pending::Fetch { job: Some(job), tags } => self.fetched(job, to, &tags, &[], now),
             Pending::Fetch { job: None, tags } => self.repaired(to, &tags, &[], now),
-            Pending::Hello | Pending::Offer | Pending::Digest { .. } | Pending::Members => {}
+            Pending::Offer { here, refs } => self.offer_failed(to, here, refs),
+            Pending::Hello | Pending::Digest { .. } | Pending::Members => {}
         }
     }
 }
