@@ -1,6 +1,7 @@
 # make demo       a real agent, visibly at work (under a minute after the build)
 # make test       what CI runs: reduced repetitions, and says so
 # make test-full  every number as written
+# make sim-large  the peer catalog's simulator with 10,000 nodes (release; 8 GB of memory)
 # make man        manual pages and completions into target/share
 # make xpi        the Thunderbird extension: target/novacula.xpi
 # make lint       formatting, clippy, licences and advisories (where cargo-deny is installed)
@@ -8,7 +9,7 @@
 export CARGO_TERM_COLOR ?= auto
 CORPUS := $(wildcard ../shared/corpus/dev.tar.zst)
 
-.PHONY: demo test test-full lint man xpi packages test-packages
+.PHONY: demo test test-full sim-large lint man xpi packages test-packages
 
 demo: packages
 	cargo build --locked -p novacula-agent
@@ -20,6 +21,12 @@ test: test-packages
 
 test-full: test-packages
 	@CORPUS="$(CORPUS)" NOVACULA_FULL=1 contrib/test
+
+sim-large:
+	cargo build --locked --release -p novacula-tests --bin sim
+	target/release/sim --sites 10000 --mails 300 --deadline 500 --after 5 flow
+	target/release/sim --sites 1000 --mails 1000 crash
+	target/release/sim --sites 1000 --mails 1000 churn
 
 lint:
 	cargo fmt --all --check
