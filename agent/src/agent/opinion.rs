@@ -105,12 +105,13 @@ impl Agent {
     ) -> Result<Change, OpinionReply> {
         let mut state = self.state();
         let received = caller.received.or(read.received).unwrap_or(now).min(now);
-        let old = now.secs_since(received) > KEEP_SECS;
-        let joined = self.network.handle().is_some();
-        // Mail of allowed senders is nobody else's business (DESIGN 4.4).
-        let allowed = read.circumstances.allowed.is_some();
-        let home_only = !joined || old || allowed;
-        let nothing = |outcome, says: Opinion, note: String| OpinionReply {
+        let reach = Reach {
+            old: now.secs_since(received) > KEEP_SECS,
+            joined: self.network.handle().is_some(),
+            allowed: read.circumstances.allowed.is_some(),
+        };
+        let home_only = reach.is_home_only();
+        let reply = |outcome, says: Opinion, note: String| OpinionReply {
             outcome,
             site_says: says.name().into(),
             home_only,
@@ -118,7 +119,7 @@ impl Agent {
         };
         if !read.fingerprint.is_evidence() || read.circumstances.no_evidence.is_some() {
             let why = read.circumstances.no_evidence.clone().unwrap_or_default();
-            return Err(nothing(OpinionOutcome::NoEvidence, Opinion::Withdrawn, why));
+            return Err(reply(OpinionOutcome::NoEvidence, Opinion::Withdrawn, why));
         }
         let matches = state.catalog.matches(&read.probe);
         let mail = state.site.mail_of(&matches, received).unwrap_or(state.site.next_mail());
@@ -130,7 +131,7 @@ impl Agent {
             Deed::Withdraw => {
                 if !acts.withdraw(mail, &who, caller.all) {
                     let note = nothing_to_withdraw(acts.count(mail), &who);
-                    return Err(nothing(OpinionOutcome::NothingToWithdraw, said, note));
+                    return Err(reply(OpinionOutcome::NothingToWithdraw, said, note));
                 }
                 saves.push(Save::Withdraw(mail, who, caller.all));
             }
@@ -152,10 +153,8 @@ impl Agent {
             let stated = state.site.opine(&matches, &read.probe, says, received, now);
             let signed = stated.statement.sign(&self.identity);
             if !home_only {
-                let (seq, epoch) = (stated.statement.seq, stated.statement.epoch);
+                saves.push(outbox(&stated, &signed));
                 told = Some(signed.clone());
-                let signed = signed.clone();
-                saves.push(Save::Network(SaveNetwork::Outbox { seq, epoch, signed }));
             }
             saves.push(Save::Statement(Box::new(stated.clone()), signed));
             witness = Some(stated);
@@ -164,13 +163,8 @@ impl Agent {
         if state.site.next_seq() >= state.reserved {
             saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
         }
-        let note = note(deed, says, reach(old, joined, allowed));
-        let reply = OpinionReply {
-            outcome: OpinionOutcome::Durable,
-            site_says: says.name().into(),
-            home_only,
-            note,
-        };
+        let note = note(deed, says, reach.words());
+        let reply = reply(OpinionOutcome::Durable, says, note);
         Ok(Change { mail, acts, witness, told, saves, reply })
     }
 
@@ -189,6 +183,12 @@ impl Agent {
     }
 }
 
+/// The row that waits until replicas have acknowledged the opinion.
+fn outbox(stated: &Witness, signed: &[u8]) -> Save {
+    let (seq, epoch) = (stated.statement.seq, stated.statement.epoch);
+    Save::Network(SaveNetwork::Outbox { seq, epoch, signed: signed.to_vec() })
+}
+
 fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {
     match others {
         0 => "nobody has said anything of this mail".into(),
@@ -200,12 +200,27 @@ fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {
 }
 
 /// How far an opinion goes.
-fn reach(old: bool, joined: bool, allowed: bool) -> &'static str {
-    match () {
-        () if old => "it acts at this site only: the mail is older than 72 h",
-        () if !joined => "it acts at this site only: no network is joined",
-        () if allowed => "it acts at this site only: its sender is allowed here",
-        () => "it goes to the network's peers",
+struct Reach {
+    /// The mail is older than the network keeps.
+    old: bool,
+    /// A network is on.
+    joined: bool,
+    /// Mail of allowed senders is nobody else's business (DESIGN 4.4).
+    allowed: bool,
+}
+
+impl Reach {
+    fn is_home_only(&self) -> bool {
+        self.old || !self.joined || self.allowed
+    }
+
+    fn words(&self) -> &'static str {
+        match self {
+            Self { old: true, .. } => "it acts at this site only: the mail is older than 72 h",
+            Self { joined: false, .. } => "it acts at this site only: no network is joined",
+            Self { allowed: true, .. } => "it acts at this site only: its sender is allowed here",
+            _ => "it goes to the network's peers",
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! Key decision: the network may fail, and mail does not notice. What can't be started is said in
 //! the log, in `status` and by `doctor`; a question that can't be asked is answered from home.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use novacula_catalog::node::{
     self, CERTIFICATE_SECS, Completeness, HostCertificate, Keep, MemberRecord, NodeId, Start,
 };
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
-use novacula_catalog::{Identity, Network as Place, Reporter, SiteId, Time, Witness};
+use novacula_catalog::{Identity, Network as Place, Probe, Reporter, SiteId, Time, Witness};
 use novacula_client::{Asked, Check, IdentityReply, Joined, Peer, Peers, Verdict};
 use novacula_net::{Handle, Settings, Told, View};
 use tokio::sync::mpsc;
@@ -27,6 +27,13 @@ use crate::maillog;
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest wait after joining until the other side has said who it is.
 const WELCOME_TIME_MAX: Duration = Duration::from_secs(5);
+/// Peers are asked again about a mail that keeps coming after this time, though it is known well
+/// enough (an argument: a false report is revoked within an hour or so, DESIGN 3.4).
+const REFRESH_TIME: Duration = Duration::from_secs(600);
+/// Longest wait for that answer; nobody is kept waiting.
+const REFRESH_TIME_MAX: Duration = Duration::from_secs(3);
+/// Most mails remembered for it, about 100 bytes each.
+const FRESH_MAX: usize = 65_536;
 /// Most peers that are shown.
 const PEERS_SHOWN_MAX: usize = 1_000;
 
@@ -65,6 +72,8 @@ pub(super) struct Network {
     loaded: Mutex<LoadedNetwork>,
     vouched: RwLock<BTreeSet<SiteId>>,
     link: RwLock<Link>,
+    /// Mails that are known well enough, with when peers were last asked about them.
+    fresh: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Clone)]
@@ -81,6 +90,7 @@ impl Network {
             vouched: RwLock::new(loaded.vouched.iter().copied().collect()),
             loaded: Mutex::new(loaded),
             link: RwLock::new(Link::Off),
+            fresh: Mutex::new(HashMap::new()),
         }
     }
 
@@ -115,6 +125,24 @@ impl Network {
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, LoadedNetwork> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when peers should be asked again about a mail that is known well enough: an
+    /// announcement may have been missed, and a judgement may have turned.
+    fn is_stale(&self, mail: &str, now: Instant) -> bool {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh.len() >= FRESH_MAX {
+            fresh.retain(|_, at| now.duration_since(*at) < REFRESH_TIME);
+            if fresh.len() >= FRESH_MAX {
+                fresh.clear();
+            }
+        }
+        let at = fresh.entry(mail.to_owned()).or_insert(now);
+        let stale = now.duration_since(*at) >= REFRESH_TIME;
+        if stale {
+            *at = now;
+        }
+        stale
     }
 
     /// Addresses to begin with.
@@ -280,16 +308,21 @@ impl Agent {
     }
 
     /// The verdict on a mail that was looked at: peers are asked where what is known at home does
-    /// not suffice, and waited for until the deadline.
-    pub async fn answer(&self, look: Look, caller: &Caller, now: Time) -> Check {
+    /// not suffice, and waited for until the deadline. Who only asks, without a delivery, always
+    /// gets what peers know.
+    pub async fn answer(self: &Arc<Self>, look: Look, caller: &Caller, now: Time) -> Check {
         let Look { read, settings, matches, in_hand, mut answer, stated, private } = look;
         match self.network.handle() {
             None => {}
             Some(_) if private => {}
-            Some(handle) if suffices(answer.verdict) => {
+            Some(handle) if caller.delivery && suffices(answer.verdict) => {
                 answer.asked = Asked::Known;
                 if stated.is_some_and(|signed| !handle.publish(signed)) {
                     self.metrics.unsent.inc();
+                }
+                if self.network.is_stale(&answer.id, Instant::now()) {
+                    let known = matches.iter().map(|found| Arc::clone(&found.witness)).collect();
+                    self.ask_later(handle, read.probe.clone(), known);
                 }
             }
             Some(handle) => {
@@ -314,6 +347,15 @@ impl Agent {
         answer
     }
 
+    /// Asks without anybody waiting for it.
+    fn ask_later(self: &Arc<Self>, handle: Handle, probe: Probe, known: Vec<Arc<Witness>>) {
+        let agent = Arc::clone(self);
+        tokio::spawn(async move {
+            let heard = handle.query(probe, None, known, REFRESH_TIME_MAX).await;
+            agent.keep(heard.witnesses);
+        });
+    }
+
     /// Takes what others said into the catalog.
     fn keep(&self, witnesses: Vec<Witness>) {
         let own = self.identity.site();
@@ -328,7 +370,7 @@ impl Agent {
     }
 
     /// How the network looks, while it is on.
-    pub(super) async fn view(&self, peers_max: usize) -> Option<View> {
+    pub(crate) async fn view(&self, peers_max: usize) -> Option<View> {
         self.network.handle()?.view(peers_max).await
     }
 
