@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use novacula_agent::replay::{Plan, Protocol, read_index, replay};
+use novacula_agent::replay::{Plan, Protocol, over_agents, read_index, replay};
 
 use super::mail::{out, to_json};
 use super::{EXIT_OK, Global};
@@ -41,6 +41,11 @@ pub(super) struct Args {
     /// Share of sites that own traps.
     #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
     trap_sites: f64,
+    /// Run the first seed over real agents instead, one for each site, on loopback, and show the
+    /// bytes that a mail costs. Everything happens now: nothing of it is comparable with what the
+    /// simulated clock catches.
+    #[arg(long, conflicts_with_all = ["mails", "trust"])]
+    sites_as_agents: bool,
     /// Show every mail with its verdict and evidence under the first seed instead.
     #[arg(long, conflicts_with = "json")]
     mails: bool,
@@ -97,6 +102,7 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
             trap_sites: args.trap_sites,
             ..Protocol::default()
         },
+        config: global.config()?,
         rates: global.config()?.rates(),
         trust: args.trust.as_deref().map(read_trust).transpose()?.unwrap_or_default(),
     };
@@ -105,6 +111,12 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
     bar.set_style(
         ProgressStyle::with_template("{wide_bar} {percent} %, {eta} left").context("draw a bar")?,
     );
+    if args.sites_as_agents {
+        let cost = over_agents(&rows, &plan, |share| bar.set_position((share * 1000.0) as u64))?;
+        bar.finish_and_clear();
+        out(&if global.json { to_json(&cost)? } else { cost.to_table() });
+        return Ok(EXIT_OK);
+    }
     let report = replay(&rows, &plan, |share| bar.set_position((share * 1000.0) as u64))?;
     bar.finish_and_clear();
     out(&match (global.json, args.mails) {

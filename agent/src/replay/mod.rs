@@ -3,6 +3,7 @@
 //!
 //! Main item: [`replay`]. The protocol stands in DESIGN 3.4 and docs/measurements.md.
 
+mod agents;
 mod index;
 mod report;
 mod world;
@@ -16,11 +17,13 @@ use std::time::{Duration, Instant};
 
 use novacula_catalog::Rates;
 
+pub use agents::{Cost, over_agents};
 pub use index::{IndexError, Row, read_index};
 pub use report::{CurvePoint, Group, Report};
 pub use world::Protocol;
 
 use crate::canonical::Canonical;
+use crate::config::Config;
 use crate::fingerprint::Fingerprint;
 use crate::message::{MAIL_LEN_MAX, Message};
 use world::{Known, Run, Setting};
@@ -34,6 +37,8 @@ pub struct Plan {
     pub seeds: Vec<u64>,
     /// How people behave.
     pub protocol: Protocol,
+    /// The agents' settings, where real ones run.
+    pub config: Config,
     /// The verdict's own rates.
     pub rates: Rates,
     /// Weight and network of sites, where they are not 1 and their own.
@@ -53,6 +58,9 @@ pub enum ReplayError {
         /// What the system said.
         source: io::Error,
     },
+    /// The real agents don't run.
+    #[error("start the agents on loopback: {0}")]
+    Agents(String),
     /// Nothing to do.
     #[error("replay: the index holds no mail")]
     Empty,

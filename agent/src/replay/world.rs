@@ -231,29 +231,7 @@ impl World<'_> {
     /// Draws what people will say of a mail that came in now.
     fn people(&mut self, at: usize, verdict: Verdict, now: Time) {
         let row = &self.setting.rows[at];
-        let protocol = self.setting.protocol;
-        let draw = |purpose: &str| draw(self.seed, &row.path, purpose);
-        let delay = |mean: f64, purpose: &str| (-mean * f64::ln_1p(-draw(purpose))).round() as u64;
-        let trapped = protocol.trap_sites > 0.0
-            && self::draw(self.seed, &row.site, "trap site") < protocol.trap_sites
-            && draw("trap") < TRAP_SHARE;
-        let mut said = Vec::new();
-        match row.label.as_str() {
-            "spam" if trapped => said.push((Opinion::TrapReport, 0)),
-            "spam" if draw("report") < protocol.report_rate => {
-                said.push((Opinion::Report, delay(protocol.report_delay_secs, "report delay")));
-            }
-            "ham" => {
-                if draw("report") < protocol.false_report_rate {
-                    said.push((Opinion::Report, delay(protocol.report_delay_secs, "report delay")));
-                }
-                if verdict == Verdict::Spam && draw("revoke") < protocol.revoke_rate {
-                    said.push((Opinion::Revoke, delay(protocol.revoke_delay_secs, "revoke delay")));
-                }
-            }
-            _ => {}
-        }
-        for (opinion, after_secs) in said {
+        for (opinion, after_secs) in say(self.setting.protocol, self.seed, row, verdict) {
             self.queue.push(Reverse((now.0 + after_secs, Event::Opinion(opinion, at))));
         }
     }
@@ -270,6 +248,37 @@ impl World<'_> {
         self.run.bytes += witness.statement.to_bytes().len() as u64 + SIGNATURE_LEN;
         self.catalog.insert(witness);
     }
+}
+
+/// What people will say of a mail, and after how many seconds.
+pub(super) fn say(
+    protocol: &Protocol,
+    seed: u64,
+    row: &Row,
+    verdict: Verdict,
+) -> Vec<(Opinion, u64)> {
+    let draw = |purpose: &str| draw(seed, &row.path, purpose);
+    let delay = |mean: f64, purpose: &str| (-mean * f64::ln_1p(-draw(purpose))).round() as u64;
+    let trapped = protocol.trap_sites > 0.0
+        && self::draw(seed, &row.site, "trap site") < protocol.trap_sites
+        && draw("trap") < TRAP_SHARE;
+    let mut said = Vec::new();
+    match row.label.as_str() {
+        "spam" if trapped => said.push((Opinion::TrapReport, 0)),
+        "spam" if draw("report") < protocol.report_rate => {
+            said.push((Opinion::Report, delay(protocol.report_delay_secs, "report delay")));
+        }
+        "ham" => {
+            if draw("report") < protocol.false_report_rate {
+                said.push((Opinion::Report, delay(protocol.report_delay_secs, "report delay")));
+            }
+            if verdict == Verdict::Spam && draw("revoke") < protocol.revoke_rate {
+                said.push((Opinion::Revoke, delay(protocol.revoke_delay_secs, "revoke delay")));
+            }
+        }
+        _ => {}
+    }
+    said
 }
 
 /// Other sites that saw the mail within the window.
