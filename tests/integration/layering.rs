@@ -36,7 +36,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
     ("rusqlite", &["catalog/src/store/", "tests/integration/", "tests/doors/"]),
-    ("fastrand", &["catalog/src/node/", "tests/simulation/"]),
+    ("fastrand", &["catalog/net/src/", "catalog/src/node/", "tests/simulation/"]),
     ("ed25519_dalek", &["catalog/src/identity.rs"]),
     ("axum", &["agent/src/server"]),
     ("hyper", &["agent/src/server", "agent/client/src/client.rs"]),
@@ -53,7 +53,9 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("listenfd", &["milter/src/listen.rs"]),
-    ("novacula_catalog", &["agent/src/", "tests/"]),
+    ("libp2p", &["catalog/net/src/", "tests/peers/"]),
+    ("novacula_net", &["agent/src/agent/", "agent/src/config.rs", "agent/src/metrics.rs"]),
+    ("novacula_catalog", &["agent/src/", "catalog/net/src/", "tests/"]),
     ("novacula_agent", &["agent/src/", "tests/"]),
 ];
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 
+use crate::rig::Net;
+
 pub use rustix::process::Signal;
 
 /// Longest wait for a daemon to be ready; it takes some tens of milliseconds.
@@ -129,6 +131,26 @@ impl Place {
     #[must_use]
     pub fn serve_with(&self, args: &[&str]) -> Daemon<'_> {
         self.start(self.command(&[&["serve"], args].concat()), self.socket(), "log")
+    }
+
+    /// Starts an agent here with this configuration, in a network of its own if one is named.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn serve_in(&self, net: Option<&Net>, config: &str) -> Daemon<'_> {
+        let config = self.file("novacula.toml", config.as_bytes());
+        let mut command = match net {
+            Some(net) => net.command_outside(novacula()),
+            None => Command::new(novacula()),
+        };
+        command
+            .args(["serve", "--config", &config])
+            .env("NOVACULA_DATA_DIR", self.data_dir())
+            .env("NOVACULA_SOCKET", self.socket())
+            .env("HOME", self.path())
+            .current_dir(self.path());
+        self.start(command, self.socket(), "log")
     }
 
     /// Starts a milter that asks the agent here, with this configuration; `socket` is where it

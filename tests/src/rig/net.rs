@@ -38,6 +38,21 @@ impl Net {
         Self { holder, inside: inside.expect("its process number") }
     }
 
+    /// The process that holds it open, for `ip link ... netns`.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.inside
+    }
+
+    /// A command that runs in its network only, and is this process's own child: a signal to it
+    /// reaches the program.
+    #[must_use]
+    pub fn command_outside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.inside)).arg("--").arg(program);
+        command
+    }
+
     /// A command that runs in it.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {

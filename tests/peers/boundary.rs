@@ -1,0 +1,138 @@
+//! What leaves a site: every frame as it was recorded before encryption, against what `explain`
+//! said beforehand. Three agents on loopback.
+
+use std::collections::BTreeSet;
+
+use novacula_catalog::node::wire::{Gossip, Observe, Request, Said};
+use novacula_catalog::{Key, Statement};
+use novacula_tests::harness::Place;
+
+use super::sites::{GROUP_KEY, Voice, mail, wait_met};
+
+/// Bytes of a signature behind a statement.
+const SIGNATURE_LEN: usize = 64;
+
+fn config(n: usize, place: &Place, first: Option<&str>) -> String {
+    format!(
+        "network = true\n\
+         network_listen = [\"/ip4/127.0.9.{n}/tcp/0\"]\n\
+         network_prefix_v4 = 32\n\
+         deadline_ms = 500\n\
+         group_key = \"{GROUP_KEY}\"\n\
+         network_record = {:?}\n\
+         bootstrap = [{}]\n",
+        place.path().join("frames"),
+        first.map(|first| format!("{first:?}")).unwrap_or_default()
+    )
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// Frames that the site sent: what for, and the bytes.
+fn frames(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let text = std::fs::read_to_string(place.path().join("frames")).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut parts = line.split(' ');
+            let what = parts.next().unwrap().to_owned();
+            (what, unhex(parts.nth(1).unwrap()))
+        })
+        .collect()
+}
+
+#[test]
+fn what_leaves_is_what_explain_said() {
+    let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let first = places[0].serve_in(None, &config(1, &places[0], None));
+    let mut voices = vec![Voice::of(&places[0])];
+    let address = voices[0].status().peers.unwrap().addresses.remove(0);
+    let others: Vec<_> = (1..3)
+        .map(|at| places[at].serve_in(None, &config(at + 1, &places[at], Some(&address))))
+        .collect();
+    voices.extend(places[1..].iter().map(Voice::of));
+    wait_met(&mut voices, 3, std::time::Duration::from_secs(30));
+
+    let mail_text = mail(77);
+    let explained = places[0].run_with(&["explain", "--json", "-"], &mail_text).json();
+    let said = unhex(explained["would_send"].as_str().unwrap());
+    let statement = Statement::decode(&[&said[..], &[0; SIGNATURE_LEN]].concat()).unwrap();
+    let keys: BTreeSet<Key> = statement.keys().iter().copied().collect();
+    let before = frames(&places[0]).len();
+    voices[0].deliver(77);
+    let sent = frames(&places[0]).split_off(before);
+    let observed: Vec<&Vec<u8>> =
+        sent.iter().filter(|(what, _)| what == "observe").map(|(_, frame)| frame).collect();
+    assert_eq!(observed.len(), 2, "one request for each responsible peer: {sent:?}");
+    for frame in observed {
+        let Request::Observe(found) = Request::decode(frame).unwrap() else { panic!("{frame:?}") };
+        assert!(found.keys.iter().all(|key| keys.contains(key)), "a key that was not explained");
+        let signed = match &found.said {
+            Said::Whole(signed) => {
+                assert_eq!(signed[..signed.len() - SIGNATURE_LEN], said[..]);
+                assert!(Statement::decode_verified(signed).is_ok());
+                Said::Whole(signed.clone())
+            }
+            Said::Record { .. } => Said::Record {
+                mail: statement.mail,
+                seq: statement.seq,
+                epoch: statement.epoch,
+                kind: statement.kind,
+                home: *keys.first().unwrap(),
+            },
+            Said::Nothing => panic!("the sighting is stated"),
+        };
+        // Nothing but what was explained: the frame made of that alone is the same, byte for byte.
+        let all = u64::MAX >> (64 - found.keys.len());
+        let predicted = Observe {
+            keys: found.keys.clone(),
+            ask: all,
+            under: all,
+            said: signed,
+            inline: found.inline,
+            known: Vec::new(),
+        };
+        assert_eq!(Request::Observe(predicted).encode(), *frame);
+    }
+    // In no frame at all is there a word of the mail.
+    let words: Vec<&[u8]> =
+        mail_text.split(|byte| b" \r\n@<>".contains(byte)).filter(|word| word.len() > 5).collect();
+    for (what, frame) in frames(&places[0]) {
+        for word in &words {
+            assert!(!frame.windows(word.len()).any(|part| part == *word), "{what} holds {word:?}");
+        }
+    }
+    drop((first, others));
+}
+
+#[test]
+fn nothing_leaves_for_allowed_and_short_mail() {
+    let places: Vec<Place> = (0..2).map(|_| Place::new()).collect();
+    let _first = places[0].serve_in(None, &config(11, &places[0], None));
+    let mut voices = vec![Voice::of(&places[0])];
+    let address = voices[0].status().peers.unwrap().addresses.remove(0);
+    let _second = places[1].serve_in(None, &config(12, &places[1], Some(&address)));
+    voices.push(Voice::of(&places[1]));
+    wait_met(&mut voices[..1], 2, std::time::Duration::from_secs(30));
+    assert_eq!(places[0].run(&["allow", "@spam.example"]).code, 0);
+    let count = |place: &Place| {
+        let mails = |(what, frame): &(String, Vec<u8>)| {
+            what == "observe" || (what == "gossip-hot" && Gossip::decode(frame).is_ok())
+        };
+        frames(place).iter().filter(|frame| mails(frame)).count()
+    };
+    let before = count(&places[0]);
+    let allowed = places[0].run_with(&["check", "--seen", "--json", "-"], &mail(5)).json();
+    // An allowed sender's address proves nothing without authentication; then it is asked.
+    let authenticated = allowed["verdict"] == "allowed";
+    let short = b"From: a@b.example\r\n\r\nhi there\r\n";
+    let answer = places[0].run_with(&["check", "--seen", "--json", "-"], short).json();
+    assert_eq!(answer["asked"], "no", "{answer}");
+    let reported = places[0].run_with(&["report", "--json", "-"], short);
+    assert_eq!(reported.code, 3, "{reported:?}");
+    assert_eq!(count(&places[0]) - before, usize::from(!authenticated), "{allowed}");
+}

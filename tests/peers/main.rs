@@ -1,0 +1,17 @@
+//! The network of peers: real agents that talk over libp2p. Those named `root::` run each in a
+//! network namespace of its own, with addresses of its own, behind links of 20 ms.
+
+mod boundary;
+mod internet;
+mod sites;
+
+mod root {
+    //! What needs root.
+
+    use super::{internet, sites};
+
+    mod campaign;
+    mod hostile;
+    mod killed;
+    mod partition;
+}
