@@ -93,6 +93,31 @@ pub struct Message {
     pub plain: Vec<TextPart>,
 }
 
+/// Mails that one mail may carry as attachments; further ones are left out.
+pub const ATTACHED_MAX: usize = 50;
+
+/// The mails that a mail carries as attachments, byte by byte: originals that somebody forwards.
+#[must_use]
+pub fn attached_mails(raw: &[u8]) -> Vec<Vec<u8>> {
+    let bytes = bounded(without_envelope_line(raw));
+    PARSING.set(true);
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        let parts = parser().parse(bytes).map(|message| message.parts).unwrap_or_default();
+        let mails = parts.iter().filter_map(|part| match &part.body {
+            mail_parser::PartType::Message(original) => Some(original.raw_message().to_vec()),
+            // Some programs name the file and not the type.
+            mail_parser::PartType::Binary(bytes) => {
+                let name = part.attachment_name().unwrap_or_default();
+                name.to_ascii_lowercase().ends_with(".eml").then(|| bytes.to_vec())
+            }
+            _ => None,
+        });
+        mails.take(ATTACHED_MAX).collect()
+    }));
+    PARSING.set(false);
+    found.unwrap_or_default()
+}
+
 impl Message {
     /// Reads a mail. Never fails: at worst the message holds the raw text.
     #[must_use]

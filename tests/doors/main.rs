@@ -8,3 +8,4 @@ mod recipes;
 mod rig;
 mod root;
 mod tcp;
+mod watch;

@@ -317,6 +317,8 @@ fn each_folder_has_a_short_readme() {
         "mutt",
         "procmail",
         "razor-compat",
+        "report-by-mail",
+        "watch",
         "roundcube",
         "sieve",
         "spamassassin",

@@ -42,6 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", &["agent/src/server", "agent/client/src/client.rs"]),
     ("prometheus_client", &["agent/src/metrics.rs"]),
     ("clap", &["agent/src/cli/", "milter/src/cli.rs", "tests/bench/"]),
+    ("notify", &["agent/src/cli/watch.rs"]),
     ("indicatif", &["agent/src/cli/"]),
     (
         "uzers",

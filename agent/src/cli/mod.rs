@@ -2,6 +2,7 @@
 //! arguments and the exit codes.
 
 mod doctor;
+mod forwarded;
 mod import;
 mod input;
 mod local;
@@ -11,6 +12,7 @@ mod peers;
 mod people;
 mod replay;
 mod serve;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -168,6 +170,17 @@ enum Command {
         #[command(subcommand)]
         from: Import,
     },
+    /// Take a mail that somebody forwarded to spam@ or ham@, from an MTA's pipe; exit codes are
+    /// those of sysexits, and what the person should know goes to standard error.
+    Forwarded {
+        /// What the forwarded mails are.
+        act: forwarded::Act,
+        /// Who sent it, as the MTA authenticated him; empty if it did not: then it is thrown away.
+        #[arg(long = "as", value_name = "USER")]
+        sender: String,
+    },
+    /// Watch Junk folders (Maildirs): report what is put there, take it back when it is moved out.
+    Watch(watch::Args),
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions {
@@ -224,7 +237,7 @@ fn failed_to(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let fragment = [
         "read ", "use ", "open ", "write ", "listen ", "accept ", "draw ", "store ", "start ",
-        "allow ", "remove ",
+        "allow ", "remove ", "watch ",
     ];
     if fragment.iter().any(|verb| text.starts_with(verb)) {
         return format!("failed to {text}");
@@ -261,6 +274,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Vouch { site, remove } => peers::vouch(global, site.as_deref(), *remove),
         Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
         Command::Import { from: Import::Razor { home } } => import::razor(global, home.as_deref()),
+        Command::Forwarded { act, sender } => forwarded::run(global, *act, sender),
+        Command::Watch(args) => watch::run(global, args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(*shell, &mut command, "novacula", &mut std::io::stdout());

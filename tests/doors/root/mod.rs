@@ -1,5 +1,6 @@
 //! Tests whose programs run in a network namespace of their own.
 
+mod by_mail;
 mod dovecot;
 mod spamassassin;
 mod thunderbird;
