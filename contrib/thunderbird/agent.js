@@ -71,7 +71,17 @@ const Agent = {
 
   // The mail as it is, every byte.
   async raw(message) {
-    return messenger.messages.getRaw(message.id, { data_format: "File" });
+    const raw = id => messenger.messages.getRaw(id, { data_format: "File" });
+    try {
+      return await raw(message.id);
+    } catch {
+      // Thunderbird has moved it to Junk meanwhile; there it has another number.
+      const found = await messenger.messages.query({ headerMessageId: message.headerMessageId });
+      if (!found.messages.length) {
+        throw new Error(t("errorGone"));
+      }
+      return raw(found.messages[0].id);
+    }
   },
 
   async check(message) {

@@ -246,6 +246,23 @@ def scenario(client):
     assert said() == []
     print("panel:", text)
 
+    # Thunderbird moves what is marked away at once: the report finds it there.
+    chrome('Services.prefs.setBoolPref("mail.spam.manualMark", true);'
+           'Services.prefs.setIntPref("mail.spam.manualMarkMode", 1);')
+    select("long weekend")
+    press("cmd_markAsNotJunk")
+    ham = checked(HAM)["id"]
+    wait_for("the revoke", lambda: said() == [("revoke", ham)])
+    press("cmd_markAsJunk")
+    wait_for("the report", lambda: said() == [("report", ham)])
+    left = chrome('await wait(1000); return pane().gDBView.rowCount;')
+    assert left == 1, left
+    print("junk that is moved: report arrived")
+    nova("withdraw", "--as", "ann", str(GOLDEN / HAM))
+    assert said() == []
+    chrome("pane().threadTree.selectedIndex = 0;"
+           'await until("the mail", () => pane().gDBView.hdrForFirstSelectedMessage?.subject.includes("spring"));')
+
     hostile(chrome)
 
     # The token is taken away: the person is told what to do.
