@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use novacula_catalog::node::Purpose;
 use novacula_catalog::{Filter, Opinion, Reporter, Time};
-use novacula_client::{Asked, Verdict};
+use novacula_client::Asked;
 use serde::Serialize;
 
 use super::world::say;
@@ -243,6 +243,7 @@ fn read(plan: &Plan, row: &Row) -> Result<Vec<u8>, ReplayError> {
 fn caller(site: &str, delivery: bool) -> Caller {
     Caller {
         delivery,
+        pending: false,
         authentication: None,
         received: Some(Time::now()),
         reporter: Reporter { name: site.to_owned(), administrator: false },
