@@ -282,6 +282,7 @@ impl Config {
             threshold_nats: self.threshold_nats,
             window_secs: self.window_secs,
             bulk_sites: self.bulk_sites,
+            ..Rates::default()
         }
     }
 

@@ -5,10 +5,14 @@
 //! the raw text. What a stranger can send is cut to bounds before it is parsed, because some of
 //! the parser's costs (nested messages are nested values) can't be bounded from outside.
 
+mod archive;
+mod mend;
+
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mail_parser::{Address, DateTime, HeaderName, MessageParser, MimeHeaders, PartType};
+use mail_parser::{Address, DateTime, Encoding, HeaderName, MessageParser, MimeHeaders, PartType};
 use memchr::memmem;
 use novacula_catalog::Time;
 
@@ -28,6 +32,13 @@ const NESTED_MAX: usize = 50;
 /// Most text of one part that is kept, in bytes of decoded text. The canonical text has 64 KiB;
 /// HTML needs more, since most of it is markup.
 const PART_TEXT_MAX: usize = 2 << 20;
+
+/// Least length of an attachment that is looked at, in bytes: spacers, bullets and signature
+/// files are shorter, and shared by unrelated mails.
+const ATTACHMENT_LEN_MIN: usize = 1024;
+
+/// Most attachments that are looked at.
+const ATTACHMENTS_MAX: usize = 16;
 
 /// Most addresses read from each of To and Cc.
 const RECIPIENTS_MAX: usize = 64;
@@ -91,6 +102,15 @@ pub struct Message {
     pub answers: Vec<String>,
     /// The plain text alternatives, where they are others than shown.
     pub plain: Vec<TextPart>,
+    /// What each attachment and image holds.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A part that is no text, by what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attachment {
+    /// First 64 bits of BLAKE3 over the decoded bytes, or over the members of an archive.
+    pub hash: u64,
 }
 
 /// Mails that one mail may carry as attachments; further ones are left out.
@@ -122,7 +142,7 @@ impl Message {
     /// Reads a mail. Never fails: at worst the message holds the raw text.
     #[must_use]
     pub fn parse(raw: &[u8]) -> Self {
-        let bytes = bounded(without_envelope_line(raw));
+        let bytes = &*mend::mended(bounded(without_envelope_line(raw)));
         PARSING.set(true);
         let parsed = catch_unwind(AssertUnwindSafe(|| {
             parser().parse(bytes).map(|message| Self::from_parsed(&message, bytes))
@@ -171,6 +191,7 @@ impl Message {
                 .collect(),
             shown,
             plain,
+            attachments: attachments(message),
         }
     }
 
@@ -220,6 +241,38 @@ fn text_part(part: &mail_parser::MessagePart<'_>) -> Option<TextPart> {
         end -= 1;
     }
     Some(TextPart { html, text: text[..end].to_owned() })
+}
+
+/// Parts that are no text, without signatures and cards, which repeat in every mail of one sender.
+fn attachments(message: &mail_parser::Message<'_>) -> Vec<Attachment> {
+    let of_part = |part: &mail_parser::MessagePart<'_>| {
+        let bytes = match &part.body {
+            PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes.as_ref(),
+            PartType::Text(text) | PartType::Html(text) => text.as_bytes(),
+            _ => return None,
+        };
+        // Line ends are the carrier's, unless base64 kept them from it.
+        let text = !matches!(part.body, PartType::Binary(_) | PartType::InlineBinary(_));
+        let carried = text || part.encoding != Encoding::Base64;
+        let bytes: Cow<'_, [u8]> = match carried {
+            true => bytes.iter().copied().filter(|byte| *byte != b'\r').collect::<Vec<_>>().into(),
+            false => bytes.into(),
+        };
+        let subtype = part.content_type().and_then(|content| content.subtype());
+        let signs = |subtype: &str| {
+            let subtype = subtype.to_ascii_lowercase();
+            subtype.ends_with("-signature")
+                || subtype.contains("vcard")
+                || subtype == "rfc822-headers"
+        };
+        let counts = bytes.len() >= ATTACHMENT_LEN_MIN && !subtype.is_some_and(signs);
+        counts.then(|| Attachment { hash: archive::content_hash(&bytes) })
+    };
+    // Texts that are shown are no attachments.
+    let shown = |id: &u32| message.html_body.contains(id) || message.text_body.contains(id);
+    let ids = message.attachments.iter().filter(|id| !shown(id));
+    let parts = ids.filter_map(|id| message.parts.get(*id as usize));
+    parts.filter_map(of_part).take(ATTACHMENTS_MAX).collect()
 }
 
 /// True for a page that is sent as plain text by mistake: what it says counts, not its markup.

@@ -24,11 +24,24 @@ pub enum Engine {
     Tail = 4,
     /// Where the mail wants the reader to go: links, phone numbers, coin addresses.
     Link = 5,
+    /// What attachments and images hold.
+    Attachment = 6,
 }
 
 impl Engine {
     /// Every engine, in order of number.
-    pub const ALL: [Self; 5] = [Self::Exact, Self::Text, Self::Head, Self::Tail, Self::Link];
+    pub const ALL: [Self; 6] =
+        [Self::Exact, Self::Text, Self::Head, Self::Tail, Self::Link, Self::Attachment];
+
+    /// The number in the key derivation. One shingle is one key, whichever of the three engines
+    /// chose it: so the beginning of one copy meets the whole of another.
+    #[must_use]
+    pub fn key_number(self) -> u8 {
+        match self {
+            Self::Text | Self::Head | Self::Tail => Self::Text as u8,
+            Self::Exact | Self::Link | Self::Attachment => self as u8,
+        }
+    }
 
     /// The engine's word in every output.
     #[must_use]
@@ -39,13 +52,14 @@ impl Engine {
             Self::Head => "head",
             Self::Tail => "tail",
             Self::Link => "link",
+            Self::Attachment => "attachment",
         }
     }
 }
 
 /// Version of the way digests are chosen: canonical text, engines and the shipped stop list
 /// together. Two sites meet only when they share it.
-pub const FINGERPRINT_VERSION: u8 = 1;
+pub const FINGERPRINT_VERSION: u8 = 2;
 
 /// One engine's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +110,7 @@ impl Digest {
     pub fn key(&self, salt: SaltEpoch) -> Key {
         const KEY: &[u8; 32] = b"novacula key derivation, format1";
         let mut input = [0u8; 15];
-        input[0] = self.engine as u8;
+        input[0] = self.engine.key_number();
         input[1] = FINGERPRINT_VERSION;
         input[2] = u8::from(self.weak);
         input[3..7].copy_from_slice(&salt.0.to_le_bytes());
@@ -159,7 +173,7 @@ mod tests {
     #[test]
     fn a_key_is_a_promise() {
         // Golden: changing this splits the network, so it needs a new FINGERPRINT_VERSION.
-        assert_eq!(DIGEST.key(SaltEpoch(2900)), Key(990_017_664_643_616_310));
+        assert_eq!(DIGEST.key(SaltEpoch(2900)), Key(16_683_635_929_222_821_185));
     }
 
     #[test]
@@ -167,12 +181,16 @@ mod tests {
         let keys = [
             DIGEST.key(SaltEpoch(1)),
             DIGEST.key(SaltEpoch(2)),
-            Digest { engine: Engine::Head, ..DIGEST }.key(SaltEpoch(1)),
+            Digest { engine: Engine::Link, ..DIGEST }.key(SaltEpoch(1)),
             Digest { weak: true, ..DIGEST }.key(SaltEpoch(1)),
             Digest { value: 1, ..DIGEST }.key(SaltEpoch(1)),
         ];
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());
+        for engine in [Engine::Head, Engine::Tail] {
+            let same = Digest { engine, ..DIGEST }.key(SaltEpoch(1));
+            assert_eq!(same, keys[0], "one shingle is one key");
+        }
     }
 
     #[test]

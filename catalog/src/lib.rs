@@ -11,6 +11,7 @@ mod acts;
 mod clock;
 mod digest;
 mod entry;
+mod filters;
 mod identity;
 mod judgement;
 mod matching;
@@ -32,8 +33,8 @@ pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Slot, Witness};
 pub use identity::{Identity, IdentityError, SiteId};
 pub use judgement::{Conclusion, Judgement, Rates, Term, judge};
 pub use matching::{
-    Match, NILSIMSA_AGAINST_BITS, NILSIMSA_AGREES_BITS, Probe, SHARED_ALONE, SHARED_VERIFIED,
-    Shared, compare,
+    Match, NILSIMSA_OF_FOUR_BITS, NILSIMSA_OF_THREE_BITS, NILSIMSA_OF_TWO_BITS, Probe,
+    SHARED_OF_END, SHARED_UNVERIFIED, Shared, compare,
 };
 pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
 pub use spread::Spread;

@@ -9,17 +9,18 @@ use crate::clock::Time;
 use crate::digest::{Digest, Engine, Key, Nilsimsa, SaltEpoch};
 use crate::entry::Witness;
 
-/// Shared keys of one engine that suffice, unless Nilsimsa speaks against three of `text`.
-pub const SHARED_ALONE: u32 = 3;
-/// Shared keys of one engine that suffice when Nilsimsa agrees.
-pub const SHARED_VERIFIED: u32 = 2;
-/// Equal bits (of 256) from which two Nilsimsa digests agree. This and the next are the
-/// strictest pair that loses at most 1 % of the twins of the tuning half's spam
-/// (docs/measurements.md, "twins").
-pub const NILSIMSA_AGREES_BITS: u32 = 188;
-/// Equal bits (of 256) under which Nilsimsa speaks against a match by three keys of `text`.
-/// Not asked of head and tail, which must hold when the rest of the mail is padding.
-pub const NILSIMSA_AGAINST_BITS: u32 = 170;
+/// Shared shingles that suffice while the other side's Nilsimsa digest is not known.
+pub const SHARED_UNVERIFIED: u32 = 3;
+/// Equal bits (of 256) of the Nilsimsa digests from which two shared shingles suffice. The curve
+/// of this and the next is in docs/measurements.md, "Twins".
+pub const NILSIMSA_OF_TWO_BITS: u32 = 188;
+/// The same for three shared shingles.
+pub const NILSIMSA_OF_THREE_BITS: u32 = 176;
+/// The same for four; five need none.
+pub const NILSIMSA_OF_FOUR_BITS: u32 = 164;
+/// Shared shingles of one end of a long text that need none: what stands before or behind may
+/// all be padding.
+pub const SHARED_OF_END: u32 = 3;
 
 /// One mail as the asker knows it: its digests with their keys under the salts in force.
 #[derive(Clone, Debug)]
@@ -95,6 +96,8 @@ pub struct Shared {
     pub link: u32,
     /// Shared hosts, which do not.
     pub host: u32,
+    /// Shared attachments.
+    pub attachment: u32,
     /// Equal bits of the Nilsimsa digests, where both are known.
     pub nilsimsa_bits: Option<u32>,
 }
@@ -108,22 +111,48 @@ impl Shared {
             (Engine::Tail, _) => self.tail += 1,
             (Engine::Link, false) => self.link += 1,
             (Engine::Link, true) => self.host += 1,
+            (Engine::Attachment, _) => self.attachment += 1,
         }
+    }
+
+    /// What a mail shares with a witness.
+    #[must_use]
+    pub fn of(probe: &Probe, witness: &Witness) -> Self {
+        let mut shared = Self::default();
+        for (key, engine, weak) in &probe.keys {
+            if witness.statement.keys().binary_search(key).is_ok() {
+                shared.count(*engine, *weak);
+            }
+        }
+        shared.nilsimsa_bits =
+            probe.nilsimsa.zip(witness.nilsimsa).map(|(ours, theirs)| ours.equal_bits(&theirs));
+        shared
     }
 
     /// The rule of match: the engine that proves that both mails are the same, if one does.
     #[must_use]
     pub fn rule(&self) -> Option<Engine> {
-        let agrees = self.nilsimsa_bits.is_some_and(|bits| bits >= NILSIMSA_AGREES_BITS);
-        let against = self.nilsimsa_bits.is_some_and(|bits| bits < NILSIMSA_AGAINST_BITS);
-        let suffices = |count: u32| count >= SHARED_ALONE || (count >= SHARED_VERIFIED && agrees);
-        let text = suffices(self.text) && !(self.text == SHARED_ALONE && against);
-        let with_host = self.host > 0 && self.text + self.head + self.tail > 0;
+        let shingles = self.text + self.head + self.tail;
+        let needed = match shingles {
+            0 | 1 => None,
+            2 => Some(NILSIMSA_OF_TWO_BITS),
+            _ if self.head.max(self.tail) >= SHARED_OF_END => Some(0),
+            3 => Some(NILSIMSA_OF_THREE_BITS),
+            4 => Some(NILSIMSA_OF_FOUR_BITS),
+            _ => Some(0),
+        };
+        let text = match (needed, self.nilsimsa_bits) {
+            (Some(needed), Some(bits)) => bits >= needed,
+            (Some(_), None) => shingles >= SHARED_UNVERIFIED,
+            (None, _) => false,
+        };
+        let with_host = self.host > 0 && shingles > 0;
         match self {
             Self { exact: true, .. } => Some(Engine::Exact),
+            _ if text && self.head == shingles => Some(Engine::Head),
+            _ if text && self.tail == shingles => Some(Engine::Tail),
             _ if text => Some(Engine::Text),
-            _ if suffices(self.head) => Some(Engine::Head),
-            _ if suffices(self.tail) => Some(Engine::Tail),
+            _ if self.attachment > 0 => Some(Engine::Attachment),
             _ if self.link > 0 || with_host => Some(Engine::Link),
             _ => None,
         }
@@ -144,15 +173,7 @@ pub struct Match {
 /// Compares a mail with one witness.
 #[must_use]
 pub fn compare(probe: &Probe, witness: &Arc<Witness>) -> Option<Match> {
-    let mut shared = Shared::default();
-    for (key, engine, weak) in &probe.keys {
-        if witness.statement.keys().binary_search(key).is_err() {
-            continue;
-        }
-        shared.count(*engine, *weak);
-    }
-    shared.nilsimsa_bits =
-        probe.nilsimsa.zip(witness.nilsimsa).map(|(ours, theirs)| ours.equal_bits(&theirs));
+    let shared = Shared::of(probe, witness);
     shared.rule().map(|engine| Match { witness: Arc::clone(witness), engine, shared })
 }
 
@@ -168,25 +189,27 @@ mod tests {
     #[test]
     fn rule_of_match() {
         let none = Shared::default();
-        let agreeing = Some(NILSIMSA_AGREES_BITS);
-        let nearly = agreeing.map(|bits| bits - 1);
         check(none, None);
         check(Shared { exact: true, ..none }, Some(Engine::Exact));
-        let against = Some(NILSIMSA_AGAINST_BITS - 1);
-        check(Shared { text: 3, ..none }, Some(Engine::Text));
-        check(Shared { text: 3, nilsimsa_bits: against, ..none }, None);
-        check(Shared { text: 4, nilsimsa_bits: against, ..none }, Some(Engine::Text));
-        check(Shared { head: 3, nilsimsa_bits: against, ..none }, Some(Engine::Head));
+        for (shingles, bits) in
+            [(2, NILSIMSA_OF_TWO_BITS), (3, NILSIMSA_OF_THREE_BITS), (4, NILSIMSA_OF_FOUR_BITS)]
+        {
+            let shared = |bits| Shared { text: shingles, nilsimsa_bits: Some(bits), ..none };
+            check(shared(bits), Some(Engine::Text));
+            check(shared(bits - 1), None);
+        }
+        check(Shared { text: 1, nilsimsa_bits: Some(256), ..none }, None);
+        check(Shared { text: 5, nilsimsa_bits: Some(0), ..none }, Some(Engine::Text));
         check(Shared { text: 2, ..none }, None);
-        check(Shared { text: 2, nilsimsa_bits: nearly, ..none }, None);
-        check(Shared { text: 2, nilsimsa_bits: agreeing, ..none }, Some(Engine::Text));
-        check(Shared { text: 1, nilsimsa_bits: agreeing, ..none }, None);
-        check(Shared { text: 2, head: 2, ..none }, None);
-        check(Shared { head: 3, ..none }, Some(Engine::Head));
+        check(Shared { text: 3, ..none }, Some(Engine::Text));
+        check(Shared { text: 2, head: 2, tail: 1, ..none }, Some(Engine::Text));
+        check(Shared { head: 3, nilsimsa_bits: Some(0), ..none }, Some(Engine::Head));
+        check(Shared { head: 2, tail: 1, nilsimsa_bits: Some(0), ..none }, None);
         check(Shared { tail: 3, ..none }, Some(Engine::Tail));
         check(Shared { link: 1, ..none }, Some(Engine::Link));
         check(Shared { host: 2, ..none }, None);
         check(Shared { host: 1, head: 1, ..none }, Some(Engine::Link));
+        check(Shared { attachment: 1, ..none }, Some(Engine::Attachment));
         check(Shared { nilsimsa_bits: Some(256), ..none }, None);
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use novacula_agent::{Canonical, Message, StopList, stoppable};
-use novacula_tests::{Half, campaign, half, read_index, read_mail};
+use novacula_tests::{Half, campaign, half, percentile, read_index, read_mail};
 
 #[derive(Parser)]
 struct Args {
@@ -38,8 +38,7 @@ fn main() -> anyhow::Result<()> {
         if row.label != "ham" || half(&row) != Half::Tuning {
             continue;
         }
-        let drawn = novacula_catalog::Network::named(&format!("percent {}", campaign(&row))).0 >> 8;
-        if drawn % 100 >= args.percent {
+        if percentile(&row) >= args.percent {
             continue;
         }
         mails += 1;

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
-use novacula_agent::{Canonical, Fingerprint, Message};
+use novacula_agent::{Canonical, Fingerprint, Message, StopList};
 use novacula_catalog::{
-    Copies, Digest, Engine, Facts, Key, Kind, MailId, Match, Network, Nilsimsa, Probe, Shared,
-    SiteId, Statement, Time, Witness, compare,
+    Copies, Digest, Facts, Key, Kind, MailId, Match, Network, Nilsimsa, Probe, Shared, SiteId,
+    Statement, Time, Witness, compare,
 };
-use novacula_tests::{Half, Row, half, read_index, read_mail};
+use novacula_tests::{
+    Half, Row, campaign, half, percentile, read_index, read_mail, read_stop_list,
+};
 
 #[derive(Parser)]
 struct Args {
@@ -23,9 +25,12 @@ struct Args {
     /// Folder that the index's paths start from.
     #[arg(long)]
     root: PathBuf,
-    /// Print every ham that matches spam.
+    /// Print every ham that matches spam, and spam of the tuning half that misses its campaign.
     #[arg(long)]
     show: bool,
+    /// Another stop list than the shipped one.
+    #[arg(long, value_name = "FILE")]
+    stop: Option<PathBuf>,
 }
 
 struct Mail {
@@ -53,55 +58,41 @@ fn mail(row: Row, number: u64, fingerprint: &Fingerprint) -> Mail {
 /// A rule's name, and whether it is met.
 type Rule = (&'static str, fn(&Shared) -> bool);
 
-/// The rules that are measured: each engine's alone, and all.
+/// The rules that are measured: each engine's alone, all without one, and all.
 fn rules() -> Vec<Rule> {
-    fn only(shared: &Shared, engine: Engine) -> bool {
-        let alone = match engine {
-            Engine::Exact => Shared { exact: shared.exact, ..Shared::default() },
-            Engine::Text => Shared {
-                text: shared.text,
-                nilsimsa_bits: shared.nilsimsa_bits,
-                ..Shared::default()
-            },
-            Engine::Head => Shared {
-                head: shared.head,
-                nilsimsa_bits: shared.nilsimsa_bits,
-                ..Shared::default()
-            },
-            Engine::Tail => Shared {
-                tail: shared.tail,
-                nilsimsa_bits: shared.nilsimsa_bits,
-                ..Shared::default()
-            },
-            Engine::Link => Shared {
-                exact: false,
-                nilsimsa_bits: None,
-                text: shared.text.min(1),
-                head: shared.head.min(1),
-                tail: shared.tail.min(1),
-                ..*shared
-            },
-        };
-        alone.rule().is_some()
+    fn matches(shared: Shared) -> bool {
+        shared.rule().is_some()
+    }
+    fn shingles(s: &Shared) -> Shared {
+        let Shared { text, head, tail, nilsimsa_bits, .. } = *s;
+        Shared { text, head, tail, nilsimsa_bits, ..Shared::default() }
     }
     vec![
-        ("exact", |s| only(s, Engine::Exact)),
-        ("text", |s| only(s, Engine::Text)),
-        ("head", |s| only(s, Engine::Head)),
-        ("tail", |s| only(s, Engine::Tail)),
-        ("link", |s| only(s, Engine::Link)),
-        ("all but link", |s| Shared { link: 0, host: 0, ..*s }.rule().is_some()),
-        ("all but tail", |s| Shared { tail: 0, ..*s }.rule().is_some()),
-        ("all", |s| s.rule().is_some()),
+        ("exact", |s| matches(Shared { exact: s.exact, ..Shared::default() })),
+        ("shingles", |s| matches(shingles(s))),
+        ("link", |s| {
+            let one = shingles(s).text.min(1);
+            matches(Shared { link: s.link, host: s.host, text: one, ..Shared::default() })
+        }),
+        ("attachment", |s| matches(Shared { attachment: s.attachment, ..Shared::default() })),
+        ("- exact", |s| matches(Shared { exact: false, ..*s })),
+        ("- ends", |s| matches(Shared { head: 0, tail: 0, ..*s })),
+        ("- link", |s| matches(Shared { link: 0, host: 0, ..*s })),
+        ("- attachment", |s| matches(Shared { attachment: 0, ..*s })),
+        ("- nilsimsa", |s| matches(Shared { nilsimsa_bits: None, ..*s })),
+        ("all", |s| matches(*s)),
     ]
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    let stop = args.stop.as_deref().map(read_stop_list).transpose()?;
     let mut corpora: BTreeMap<String, Vec<Mail>> = BTreeMap::new();
     for (number, row) in read_index(&args.index)?.into_iter().enumerate() {
         let message = Message::parse(&read_mail(&args.root, &row)?);
-        let fingerprint = Fingerprint::of(&Canonical::of(&message));
+        let canonical = Canonical::of(&message);
+        let stop = stop.as_ref().unwrap_or(StopList::shipped());
+        let fingerprint = Fingerprint::with(&canonical, stop);
         let corpus = corpora.entry(row.corpus.clone()).or_default();
         corpus.push(mail(row, number as u64, &fingerprint));
     }
@@ -134,7 +125,7 @@ fn report(corpus: &str, mails: &[Mail], show: bool) {
         spam.len(),
         100.0 * gated as f64 / mails.len() as f64
     );
-    let groups: [(&str, Vec<&Mail>); 5] = [
+    let groups: [(&str, Vec<&Mail>); 6] = [
         ("spam with a twin", spam.clone()),
         (
             "of which in the tuning half",
@@ -142,13 +133,21 @@ fn report(corpus: &str, mails: &[Mail], show: bool) {
         ),
         ("ham held out that matches spam", ham(mails, Half::HeldOut)),
         ("ham of the tuning half", ham(mails, Half::Tuning)),
+        (
+            "of which beyond 50 percent",
+            ham(mails, Half::Tuning).into_iter().filter(|m| percentile(&m.row) >= 50).collect(),
+        ),
         ("bounces", mails.iter().filter(|mail| mail.row.label == "bounce").collect()),
     ];
     print!("{:32}{:>7}", "", "n");
     rules().iter().for_each(|(name, _)| print!("{name:>14}"));
     println!();
+    let mut spam_found = Vec::new();
     for (name, group) in groups {
         let found: Vec<Vec<Match>> = group.iter().map(|mail| matches(mail)).collect();
+        if name == "spam with a twin" {
+            spam_found = found.clone();
+        }
         print!("{name:32}{:>7}", group.len());
         for (_, rule) in rules() {
             let hits = found.iter().filter(|all| all.iter().any(|one| rule(&one.shared))).count();
@@ -166,6 +165,59 @@ fn report(corpus: &str, mails: &[Mail], show: bool) {
             }
         }
     }
+    copies(mails, &spam, &spam_found);
+    if show {
+        missed(&spam, &spam_found);
+    }
+}
+
+/// Prints spam of the tuning half that finds nothing though its campaign has more.
+fn missed(spam: &[&Mail], found: &[Vec<Match>]) {
+    for (mail, _) in spam.iter().zip(found).filter(|(_, all)| all.is_empty()) {
+        let sibling = spam.iter().find(|other| {
+            other.row.path != mail.row.path && campaign(&other.row) == campaign(&mail.row)
+        });
+        if let Some(sibling) = sibling.filter(|_| half(&mail.row) == Half::Tuning) {
+            let shared = Shared::of(&mail.probe, &sibling.witness);
+            println!("    missed {} of {}: {shared:?}", mail.row.path, sibling.row.path);
+        }
+    }
+}
+
+/// Copies of a campaign that find another one, and one at another site.
+fn copies(mails: &[Mail], spam: &[&Mail], found: &[Vec<Match>]) {
+    let mut sites: HashMap<&str, (usize, HashSet<&str>)> = HashMap::new();
+    for mail in spam {
+        let of = sites.entry(campaign(&mail.row)).or_default();
+        of.0 += 1;
+        of.1.insert(&mail.row.site);
+    }
+    let by_number: HashMap<u64, &Mail> =
+        mails.iter().map(|mail| (mail.witness.statement.mail.0, mail)).collect();
+    let mut counts = [0usize; 4];
+    for (mail, all) in spam.iter().zip(found) {
+        let of = &sites[campaign(&mail.row)];
+        let others = || {
+            all.iter()
+                .map(|one| by_number[&one.witness.statement.mail.0])
+                .filter(|other| campaign(&other.row) == campaign(&mail.row))
+        };
+        let any = others().next().is_some();
+        let cross = others().any(|other| other.row.site != mail.row.site);
+        counts[0] += usize::from(of.0 > 1);
+        counts[1] += usize::from(any);
+        counts[2] += usize::from(of.1.len() > 1);
+        counts[3] += usize::from(cross);
+    }
+    println!(
+        "copies of a campaign: {} of {} found ({:.1} %); with copies at other sites: {} of {} ({:.1} %)",
+        counts[1],
+        counts[0],
+        100.0 * counts[1] as f64 / counts[0].max(1) as f64,
+        counts[3],
+        counts[2],
+        100.0 * counts[3] as f64 / counts[2].max(1) as f64,
+    );
 }
 
 fn ham(mails: &[Mail], of: Half) -> Vec<&Mail> {

@@ -32,6 +32,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("mail_parser", &["agent/src/message.rs"]),
     ("html5gum", &["agent/src/canonical/html.rs"]),
     ("linkify", &["agent/src/canonical/links.rs"]),
+    ("idna", &["agent/src/canonical/links.rs"]),
     ("xxhash_rust", &["agent/src/fingerprint/"]),
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
@@ -85,7 +86,7 @@ fn only_agent_and_replay_join_mail_and_catalog() {
 
 #[test]
 fn engines_know_of_the_catalog_only_what_a_digest_is() {
-    let known = ["Digest", "Engine", "Nilsimsa", "NILSIMSA_AGREES_BITS", "NILSIMSA_AGAINST_BITS"];
+    let known = ["Digest", "Engine", "Nilsimsa", "NILSIMSA_OF_TWO_BITS", "KEYS_MAX"];
     for (name, source) in
         sources().iter().filter(|(name, _)| name.starts_with("agent/src/fingerprint"))
     {

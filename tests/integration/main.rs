@@ -10,5 +10,6 @@ mod corpus;
 mod daemon;
 mod golden;
 mod layering;
+mod mutations;
 mod opinions;
 mod root;

@@ -6,6 +6,7 @@
 //! *held-out* half.
 
 pub mod harness;
+pub mod mutations;
 pub mod rig;
 #[path = "../simulation/mod.rs"]
 pub mod simulation;
@@ -13,6 +14,7 @@ pub mod simulation;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use novacula_agent::StopList;
 pub use novacula_agent::replay::{Row, read_index};
 
 /// The two halves of the split.
@@ -38,6 +40,12 @@ pub fn half(row: &Row) -> Half {
     if hash & 2 == 0 { Half::Tuning } else { Half::HeldOut }
 }
 
+/// Where a mail's campaign stands among all, 0 to 99: for taking a share of them.
+#[must_use]
+pub fn percentile(row: &Row) -> u64 {
+    (novacula_catalog::Network::named(&format!("percent {}", campaign(row))).0 >> 8) % 100
+}
+
 /// A mail's bytes.
 ///
 /// # Errors
@@ -45,6 +53,15 @@ pub fn half(row: &Row) -> Half {
 pub fn read_mail(root: &Path, row: &Row) -> anyhow::Result<Vec<u8>> {
     let path = root.join(&row.path);
     std::fs::read(&path).with_context(|| format!("read {}", path.display()))
+}
+
+/// A stop list that `stoplist` wrote.
+///
+/// # Errors
+/// When it can't be read or is none.
+pub fn read_stop_list(path: &Path) -> anyhow::Result<StopList> {
+    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    StopList::decode(&bytes).with_context(|| format!("{} is no stop list", path.display()))
 }
 
 /// The development corpus, where `NOVACULA_DEV` says it is. Tests that need it are left out

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::decompose_canonical;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// Look-alikes are looked up in a table below this code point (all alphabets that have any;
 /// NFKC has already folded the mathematical and full-width ones).
@@ -45,7 +45,13 @@ pub(super) fn normalise(line: &str) -> Cow<'_, str> {
     if line.is_ascii() {
         return Cow::Borrowed(line);
     }
-    line.nfkc().filter(|c| !invisible(*c)).collect()
+    if is_nfkc_quick(line.chars()) != IsNormalized::Yes {
+        return line.nfkc().filter(|c| !invisible(*c)).collect();
+    }
+    if line.contains(invisible) {
+        return line.chars().filter(|c| !invisible(*c)).collect();
+    }
+    Cow::Borrowed(line)
 }
 
 /// A character without its accents (Latin, Greek, Cyrillic: combining U+0300..U+036F).
@@ -92,6 +98,11 @@ pub(super) fn is_unspaced(c: char) -> bool {
         | 0x3400..=0x9fff    // Han
         | 0xf900..=0xfaff
         | 0x20000..=0x3ffff)
+}
+
+/// True for Han and kana.
+pub(super) fn is_ideograph(c: char) -> bool {
+    is_unspaced(c) && c as u32 >= 0x3040
 }
 
 #[cfg(test)]

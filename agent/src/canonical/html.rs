@@ -14,11 +14,15 @@ const STACK_MAX: usize = 256;
 /// Most addresses taken from one page.
 const HREFS_MAX: usize = 200;
 
+/// Most addresses of pictures taken from one page.
+const PICTURES_MAX: usize = 64;
+
 /// The visible text and the addresses behind it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Visible {
     pub(super) text: String,
     pub(super) hrefs: Vec<String>,
+    pub(super) pictures: Vec<String>,
 }
 
 /// Walks a page until `text_max` bytes of text are found.
@@ -76,10 +80,8 @@ impl Walk {
     fn start(&mut self, name: &[u8]) {
         self.close_implied(name);
         let parent = self.stack.last();
-        let never_shown = matches!(
-            name,
-            b"script" | b"style" | b"title" | b"head" | b"template" | b"noscript" | b"object"
-        );
+        let never_shown =
+            matches!(name, b"script" | b"style" | b"title" | b"template" | b"noscript" | b"object");
         self.color = None;
         self.open = Some(Element {
             name: name.to_vec(),
@@ -135,6 +137,13 @@ impl Walk {
                 let href = value.trim();
                 if !href.is_empty() && self.out.hrefs.len() < HREFS_MAX {
                     self.out.hrefs.push(href.to_owned());
+                }
+            }
+            b"src" if !open.hidden && open.name == b"img" => {
+                let source = value.trim();
+                let loaded = source.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("http"));
+                if loaded && self.out.pictures.len() < PICTURES_MAX {
+                    self.out.pictures.push(source.to_owned());
                 }
             }
             _ => {}
@@ -200,7 +209,12 @@ impl Walk {
             out.push_str("> ");
         }
         // In HTML a line break is a space.
-        out.extend(text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }));
+        let mut lines = text.split(['\n', '\r']);
+        out.push_str(lines.next().unwrap_or_default());
+        for line in lines {
+            out.push(' ');
+            out.push_str(line);
+        }
     }
 }
 
@@ -285,6 +299,7 @@ mod tests {
         check("a<p style='text-indent:-9999px'>no</p>", "a");
         check("a<style>no</style><script>no</script><!-- no -->b", "ab");
         check("<head><title>no</title><body>yes", "yes");
+        check("<body><head><style>no</style>yes", "yes");
         check("<p hidden>no</p>a", "a");
     }
 

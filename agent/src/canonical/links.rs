@@ -1,9 +1,11 @@
 //! Where a mail wants its reader to go: web addresses, phone numbers, coin addresses, taken from
 //! the text before it is folded (folding would drop them) and from the page's own attributes.
 
+use std::borrow::Cow;
 use std::mem::discriminant;
 
 use linkify::{LinkFinder, LinkKind};
+use memchr::memmem;
 
 /// Most links of each sort that are taken from one mail.
 const LINKS_MAX: usize = 64;
@@ -32,88 +34,107 @@ pub enum Link {
     Coin(String),
 }
 
+/// Most hosts of pictures that are taken from one mail.
+const PICTURES_MAX: usize = 16;
+
+/// Most wrappers around one address that are undone.
+const WRAPPERS_MAX: usize = 3;
+
 /// Collects links; each once.
 #[derive(Debug, Default)]
-pub(super) struct Links(Vec<Link>);
+pub(super) struct Links {
+    links: Vec<Link>,
+    pictures: Vec<String>,
+}
 
 impl Links {
-    pub(super) fn into_vec(self) -> Vec<Link> {
-        self.0
+    pub(super) fn into_parts(self) -> (Vec<Link>, Vec<String>) {
+        (self.links, self.pictures)
     }
 
     /// All links of a text.
     pub(super) fn scan_text(&mut self, text: &str) {
         let mut finder = LinkFinder::new();
         finder.kinds(&[LinkKind::Url]).url_must_have_scheme(false);
-        for link in finder.links(text).take(LINKS_MAX * 4) {
-            let url = link.as_str();
+        let mut left = LINKS_MAX * 4;
+        for line in text.lines() {
+            let bytes = line.as_bytes();
             // A bare `setup.py` is no link; what a reader would click has a scheme or www.
-            let starts = |prefix: &str| {
-                url.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-            };
-            if starts("http://") || starts("https://") || starts("www.") {
-                self.add_url(url);
+            let may = bytes.len() >= URL_LEN_MIN
+                && (memmem::find(bytes, b"://").is_some()
+                    || memmem::find(bytes, b"ww.").is_some()
+                    || memmem::find(bytes, b"WW.").is_some());
+            if may {
+                for link in finder.links(line).take(left) {
+                    left -= 1;
+                    let url = link.as_str();
+                    if ["http://", "https://", "www."].iter().any(|start| begins(url, start)) {
+                        self.add_url(url);
+                    }
+                }
+            }
+            if bytes.len() >= *PHONE_DIGITS.start() {
+                self.scan_phones(line);
+                self.scan_coins(line);
             }
         }
-        self.scan_phones(text);
-        self.scan_coins(text);
     }
 
     /// A web address, `tel:` or other.
     pub(super) fn add_url(&mut self, url: &str) {
-        if url.len() > URL_LEN_MAX {
-            return;
+        match scheme(url) {
+            Some((Scheme::Web, rest)) => self.add_web(rest),
+            Some((Scheme::Tel, rest)) => self.add_phone(rest),
+            None => {}
         }
-        let (scheme, rest) = match url.split_once(':') {
-            Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-                (scheme.to_ascii_lowercase(), rest)
-            }
-            _ if url.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("www.")) => {
-                ("http".into(), url)
-            }
-            _ => return,
-        };
-        match scheme.as_str() {
-            "http" | "https" => self.add_web(rest.trim_start_matches(['/', '\\'])),
-            "tel" => self.add_phone(rest),
-            _ => {}
+    }
+
+    /// Where a picture is loaded from.
+    pub(super) fn add_picture(&mut self, url: &str) {
+        let Some((Scheme::Web, rest)) = scheme(url) else { return };
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        if let Some(host) = host(&rest[..end]).filter(|host| !self.pictures.contains(host))
+            && self.pictures.len() < PICTURES_MAX
+        {
+            self.pictures.push(host);
         }
     }
 
     fn add_web(&mut self, rest: &str) {
+        let mut rest = Cow::Borrowed(rest);
+        for _ in 0..WRAPPERS_MAX {
+            match unwrapped(&rest) {
+                Some(inner) => rest = inner.into(),
+                None => break,
+            }
+        }
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
-        let host = authority.rsplit('@').next().unwrap_or(authority);
-        let host = host.split(':').next().unwrap_or(host).trim_matches('.').to_lowercase();
-        let in_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if host.is_empty() || !host.contains('.') || !host.chars().all(in_host) {
-            return;
-        }
+        let Some(host) = host(authority) else { return };
         let path = tail.split(['?', '#']).next().unwrap_or_default().replace('\\', "/");
+        let path = percent_decoded(&path).into_owned();
         self.add(Link::Web { host, path, query: tail.contains('?') });
     }
 
     fn add(&mut self, link: Link) {
         // By sort: a flood of web addresses does not crowd out a phone number.
         let of_sort = |other: &&Link| discriminant(*other) == discriminant(&link);
-        if self.0.iter().filter(of_sort).count() < LINKS_MAX && !self.0.contains(&link) {
-            self.0.push(link);
+        if self.links.iter().filter(of_sort).count() < LINKS_MAX && !self.links.contains(&link) {
+            self.links.push(link);
         }
     }
 
     /// Numbers written as phone numbers: with a leading plus, or an area code in brackets, or in
     /// groups of three, three and four.
-    fn scan_phones(&mut self, text: &str) {
+    fn scan_phones(&mut self, line: &str) {
         let of_number =
             |c: char| c.is_ascii_digit() || matches!(c, '+' | '(' | ')' | '-' | '.' | ' ');
-        for line in text.lines() {
-            if line.bytes().filter(u8::is_ascii_digit).count() < *PHONE_DIGITS.start() {
-                continue;
-            }
-            for run in line.split(|c: char| !of_number(c)) {
-                if run.len() >= *PHONE_DIGITS.start() && run.len() <= 32 && written_as_phone(run) {
-                    self.add_phone(run);
-                }
+        if line.bytes().filter(u8::is_ascii_digit).count() < *PHONE_DIGITS.start() {
+            return;
+        }
+        for run in line.split(|c: char| !of_number(c)) {
+            if run.len() >= *PHONE_DIGITS.start() && run.len() <= 32 && written_as_phone(run) {
+                self.add_phone(run);
             }
         }
     }
@@ -132,13 +153,105 @@ impl Links {
     }
 
     /// Bitcoin (legacy and bech32) and Ethereum addresses by their form.
-    fn scan_coins(&mut self, text: &str) {
-        for token in text.split(|c: char| !c.is_ascii_alphanumeric()) {
-            if (26..=62).contains(&token.len()) && is_coin(token) {
+    fn scan_coins(&mut self, line: &str) {
+        if line.len() < *COIN_LEN.start() {
+            return;
+        }
+        for token in line.as_bytes().split(|byte| !byte.is_ascii_alphanumeric()) {
+            if !COIN_LEN.contains(&token.len()) {
+                continue;
+            }
+            let token = std::str::from_utf8(token).unwrap_or_default();
+            if is_coin(token) {
                 self.add(Link::Coin(token.to_owned()));
             }
         }
     }
+}
+
+/// Shortest and longest coin address, in characters.
+const COIN_LEN: std::ops::RangeInclusive<usize> = 26..=62;
+
+/// Shortest text with a web address in it.
+const URL_LEN_MIN: usize = 6;
+
+enum Scheme {
+    Web,
+    Tel,
+}
+
+/// The scheme of an address and what stands behind it.
+fn scheme(url: &str) -> Option<(Scheme, &str)> {
+    let rest = |rest: &'static str| url.get(rest.len()..).filter(|_| begins(url, rest));
+    let of = match url.len() {
+        len if len > URL_LEN_MAX => return None,
+        _ => rest("https:").or(rest("http:")).map(|rest| rest.trim_start_matches(['/', '\\'])),
+    };
+    let bare = || url.get(..4).filter(|_| begins(url, "www.")).map(|_| url);
+    match of.or_else(bare) {
+        Some(rest) => Some((Scheme::Web, rest)),
+        None => rest("tel:").map(|rest| (Scheme::Tel, rest)),
+    }
+}
+
+fn begins(text: &str, with: &str) -> bool {
+    text.get(..with.len()).is_some_and(|head| head.eq_ignore_ascii_case(with))
+}
+
+/// The host of an authority, in lower case and ASCII, without user and port.
+fn host(authority: &str) -> Option<String> {
+    let authority = percent_decoded(authority);
+    let host = authority.rsplit('@').next()?.split(':').next()?.trim_matches('.');
+    let host = match host.is_ascii() {
+        true => host.to_ascii_lowercase(),
+        // One form for names in other scripts; what is no such name stays as it is.
+        false => idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_lowercase()),
+    };
+    let in_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (host.contains('.') && host.chars().all(in_host)).then_some(host)
+}
+
+/// The address within the address of a redirector, without its scheme: where the reader ends up.
+/// It is read from the query or path and never fetched.
+fn unwrapped(rest: &str) -> Option<String> {
+    let start = rest.find(['/', '?'])?;
+    let tail = &rest.as_bytes()[start..];
+    let inner =
+        memmem::find_iter(tail, b"http").chain(memmem::find_iter(tail, b"HTTP")).find_map(|at| {
+            let inner = rest.get(start + at..)?;
+            let end = inner.find(['&', '#', '"', '<', ' ']).unwrap_or(inner.len());
+            let mut inner = percent_decoded(&inner[..end]).into_owned();
+            if memmem::find(inner.as_bytes(), b"%2").is_some() {
+                inner = percent_decoded(&inner).into_owned();
+            }
+            let rest = ["https://", "http://"].iter().find(|start| begins(&inner, start))?;
+            Some(inner[rest.len()..].to_owned())
+        });
+    inner.filter(|inner| inner.split(['/', '?']).next().is_some_and(|host| host.contains('.')))
+}
+
+/// With `%41` for `A` undone, as every browser does before it looks up a host; other bytes stay.
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let hex = |byte: Option<&u8>| byte.and_then(|byte| (*byte as char).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match (byte, hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).map_or(text.into(), Into::into)
 }
 
 fn written_as_phone(run: &str) -> bool {
@@ -176,7 +289,7 @@ mod tests {
         let mut links = Links::default();
         links.scan_text(text);
         let shown: Vec<String> = links
-            .into_vec()
+            .links
             .into_iter()
             .map(|link| match link {
                 Link::Web { host, path, .. } => format!("{host}{path}"),
@@ -196,6 +309,29 @@ mod tests {
         check("http://user@host.example:8080/p setup.py a.b", &["host.example/p"]);
         check("HTTPS://a.example https://a.example", &["a.example"]);
         check("http://localhost/x http:// http://[::1]/", &[]);
+    }
+
+    #[test]
+    fn one_form_for_every_way_to_write_an_address() {
+        let mut links = Links::default();
+        links.add_url("http://www.%65xample.%63om/%70ath");
+        let web = Link::Web { host: "www.example.com".into(), path: "/path".into(), query: false };
+        assert_eq!(links.links, [web]);
+        check(
+            "http://b\u{fc}cher.example/x http://xn--bcher-kva.example/x",
+            &["xn--bcher-kva.example/x"],
+        );
+    }
+
+    #[test]
+    fn redirectors_are_unwrapped() {
+        let inner = &["shop.example/offer/today"];
+        check("http://r.example/url?q=http://shop.example/offer/today&sa=D", inner);
+        check("http://r.example/?u=https%3A%2F%2Fshop.example%2Foffer%2Ftoday&d=1", inner);
+        check("http://r.example/?u=https%253A%252F%252Fshop.example%252Foffer%252Ftoday", inner);
+        check("http://a.example/go/http://r.example/?x=http://shop.example/offer/today", inner);
+        check("http://r.example/about/http-basics?q=http", &["r.example/about/http-basics"]);
+        check("http://r.example/p?u=http://localhost/x", &["r.example/p"]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod tokens;
 
 pub use links::Link;
 
-use crate::message::{Message, TextPart};
-use tokens::OwnNames;
+use crate::message::{Attachment, Message, TextPart};
+use tokens::{OwnNames, Words};
 
 /// Most canonical text, in bytes (64 KiB, DESIGN 3.1).
 const TEXT_LEN_MAX: usize = 64 << 10;
@@ -23,6 +23,10 @@ pub const GATE_CHARS: usize = 64;
 
 /// Most words of a greeting line.
 const GREETING_WORDS_MAX: usize = 5;
+
+/// A quote and footer of more than so many times what is written beside them are the text: spam
+/// behind a line of random words (docs/measurements.md, "Twins").
+const QUOTE_TIMES_MAX: usize = 10;
 
 /// Most lines of a footer that a rule of dashes sets apart.
 const FOOTER_LINES_MAX: usize = 12;
@@ -34,6 +38,10 @@ pub struct Canonical {
     pub text: String,
     /// Links in order of appearance.
     pub links: Vec<Link>,
+    /// Hosts that pictures are loaded from.
+    pub pictures: Vec<String>,
+    /// What attachments hold.
+    pub attachments: Vec<Attachment>,
 }
 
 impl Canonical {
@@ -62,7 +70,15 @@ impl Canonical {
                 .collect::<Vec<_>>()
                 .join(" ");
         }
-        Self { text, links: links.into_vec() }
+        let attachments = message.attachments.clone();
+        let (links, pictures) = links.into_parts();
+        Self { text, links, pictures, attachments }
+    }
+
+    /// True when there is enough text to judge by it: the entropy gate.
+    #[must_use]
+    pub fn passes_gate(&self) -> bool {
+        passes_gate(&self.text)
     }
 
     /// Characters that count for the entropy gate: letters and figures, no spaces.
@@ -81,9 +97,18 @@ fn count_chars(text: &str) -> usize {
     text.chars().filter(|c| *c != ' ').count()
 }
 
+/// Enough to judge by. A character of Han or kana says as much as several letters: most words
+/// have two of them.
 fn passes_gate(text: &str) -> bool {
-    count_chars(text) >= GATE_CHARS
+    let mut sum = 0;
+    text.chars().filter(|c| *c != ' ').any(|c| {
+        sum += if fold::is_ideograph(c) { IDEOGRAPH_CHARS } else { 1 };
+        sum >= GATE_CHARS
+    })
 }
+
+/// Letters that a character of Han or kana counts for: half an English word.
+const IDEOGRAPH_CHARS: usize = 3;
 
 /// The visible text of the parts; their links go to `links`.
 fn read(parts: &[TextPart], links: &mut links::Links) -> String {
@@ -96,6 +121,7 @@ fn read(parts: &[TextPart], links: &mut links::Links) -> String {
         if part.html {
             let visible = html::visible(&part.text, room);
             visible.hrefs.iter().for_each(|href| links.add_url(href));
+            visible.pictures.iter().for_each(|source| links.add_picture(source));
             all.push_str(&visible.text);
         } else {
             // Line ends count alike towards the bound, however they are written.
@@ -117,27 +143,33 @@ enum Role {
 }
 
 /// Canonical words of a text. Greeting, quoted replies and footers are left out when what
-/// remains passes the entropy gate, else kept: spam can hide in a quote.
+/// remains passes the entropy gate and is no mere fig leaf before them, else kept: spam can hide
+/// in a quote.
 fn words_of(text: &str, own: &OwnNames) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let roles = roles(&lines);
-    let mut body = String::new();
-    let mut all = String::new();
-    let mut reduced = false;
+    let mut words = Words::new(own, text.len());
+    // Where the words of each run of body lines stand.
+    let mut body: Vec<std::ops::Range<usize>> = Vec::new();
     for (line, role) in lines.iter().zip(&roles) {
-        reduced |= *role == Role::Around;
-        tokens::words(line, own, |word| {
-            for out in
-                [(*role == Role::Body).then_some(&mut body), Some(&mut all)].into_iter().flatten()
-            {
-                if !out.is_empty() {
-                    out.push(' ');
-                }
-                out.push_str(word);
-            }
-        });
+        let start = words.text().len();
+        words.line(line);
+        let end = words.text().len();
+        match body.last_mut().filter(|run| run.end == start) {
+            _ if *role == Role::Around => {}
+            Some(run) => run.end = end,
+            None => body.push(start..end),
+        }
     }
-    let mut text = if reduced && passes_gate(&body) { body } else { all };
+    let mut text = words.into_text();
+    if body.iter().map(ExactSizeIterator::len).sum::<usize>() < text.len() {
+        let kept: Vec<&str> = body.into_iter().map(|run| text[run].trim_start()).collect();
+        let kept: Vec<&str> = kept.into_iter().filter(|run| !run.is_empty()).collect();
+        let kept = kept.join(" ");
+        if passes_gate(&kept) && kept.len() * QUOTE_TIMES_MAX >= text.len() {
+            text = kept;
+        }
+    }
     text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
     text
 }
@@ -162,7 +194,13 @@ fn roles(lines: &[&str]) -> Vec<Role> {
         }
     }
     if let Some(footer) = footer_start(lines) {
-        roles[footer..].fill(Role::Around);
+        // A footer longer than all before it is the text, set behind random words.
+        let letters = |range: std::ops::Range<usize>| -> usize {
+            range.filter(|at| roles[*at] == Role::Body).map(|at| lines[at].trim().len()).sum()
+        };
+        if letters(0..footer) >= letters(footer..lines.len()) {
+            roles[footer..].fill(Role::Around);
+        }
     }
     roles
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use novacula_agent::replay::{Plan, Protocol, over_agents, read_index, replay};
+use novacula_agent::replay::{
+    Cell, Plan, Protocol, over_agents, read_index, replay, sensitivity, sensitivity_table,
+};
 
 use super::mail::{out, to_json};
 use super::{EXIT_OK, Global};
@@ -46,6 +48,16 @@ pub(super) struct Args {
     /// simulated clock catches.
     #[arg(long, conflicts_with_all = ["mails", "trust"])]
     sites_as_agents: bool,
+    /// Sites state what SpamAssassin gave (column sa_score), as the agent's own facts.
+    #[arg(long)]
+    filters: bool,
+    /// Write the report as one page with plots to this file too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Instead: recall and ham called spam under many ways for people to behave, with the
+    /// verdict's own rates as they are. Ours only.
+    #[arg(long, conflicts_with_all = ["mails", "html"])]
+    sensitivity: bool,
     /// Show every mail with its verdict and evidence under the first seed instead.
     #[arg(long, conflicts_with = "json")]
     mails: bool,
@@ -100,6 +112,7 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
             false_report_rate: args.false_report_rate,
             revoke_rate: args.revoke_rate,
             trap_sites: args.trap_sites,
+            filters: args.filters,
             ..Protocol::default()
         },
         config: global.config()?,
@@ -111,20 +124,42 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
     bar.set_style(
         ProgressStyle::with_template("{wide_bar} {percent} %, {eta} left").context("draw a bar")?,
     );
+    let progress = |share: f64| bar.set_position((share * 1000.0) as u64);
     if args.sites_as_agents {
-        let cost = over_agents(&rows, &plan, |share| bar.set_position((share * 1000.0) as u64))?;
+        let cost = over_agents(&rows, &plan, progress)?;
         bar.finish_and_clear();
         out(&if global.json { to_json(&cost)? } else { cost.to_table() });
         return Ok(EXIT_OK);
     }
-    let report = replay(&rows, &plan, |share| bar.set_position((share * 1000.0) as u64))?;
+    if args.sensitivity {
+        let cells = sensitivity(&rows, &plan, progress)?;
+        bar.finish_and_clear();
+        out(&if global.json { to_json(&cells_json(&cells))? } else { sensitivity_table(&cells) });
+        return Ok(EXIT_OK);
+    }
+    let report = replay(&rows, &plan, progress)?;
     bar.finish_and_clear();
+    if let Some(path) = &args.html {
+        std::fs::write(path, report.to_html())
+            .with_context(|| format!("write {}", path.display()))?;
+    }
     out(&match (global.json, args.mails) {
         (true, _) => to_json(&report.to_json())?,
         (false, true) => report.mails_table(),
         (false, false) => report.to_table(),
     });
     Ok(EXIT_OK)
+}
+
+fn cells_json(cells: &[Cell]) -> serde_json::Value {
+    let cell = |cell: &Cell| {
+        serde_json::json!({
+            "protocol": cell.protocol,
+            "recall": cell.recall,
+            "ham_called_spam": cell.ham_called_spam,
+        })
+    };
+    serde_json::json!({ "sensitivity": cells.iter().map(cell).collect::<Vec<_>>() })
 }
 
 fn read_trust(path: &Path) -> anyhow::Result<HashMap<String, (f64, Option<String>)>> {

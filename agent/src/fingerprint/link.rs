@@ -84,6 +84,25 @@ pub(super) fn hashes(links: &[Link]) -> impl Iterator<Item = u64> {
     traces(links).into_iter().map(|trace| trace.value)
 }
 
+/// The hashes of the domains that pictures come from, for building a stop list.
+pub(super) fn picture_hashes(pictures: &[String]) -> impl Iterator<Item = u64> {
+    pictures.iter().map(|host| Trace::of(Sort::Host, registrable(host), None).value)
+}
+
+/// The domains that a mail leads to and loads pictures from, without those of wanted mail.
+pub(super) fn domains<'a>(
+    links: &'a [Link],
+    pictures: &'a [String],
+    stop: &StopList,
+) -> BTreeSet<&'a str> {
+    let of_links = links.iter().filter_map(|link| match link {
+        Link::Web { host, .. } => Some(host.as_str()),
+        Link::Phone(_) | Link::Coin(_) => None,
+    });
+    let domains = of_links.chain(pictures.iter().map(String::as_str)).map(registrable);
+    domains.filter(|name| !stop.stops(Trace::of(Sort::Host, name, None).value)).collect()
+}
+
 /// The digests that are emitted. A path at a domain that wanted mail leads to as well (free
 /// hosters, list servers, shops) proves nothing alone.
 pub(super) fn digests(links: &[Link], stop: &StopList) -> Vec<Digest> {

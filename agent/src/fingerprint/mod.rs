@@ -11,24 +11,35 @@ mod stoplist;
 
 use std::collections::BTreeSet;
 
-use novacula_catalog::{Digest, Engine, Nilsimsa};
+use novacula_catalog::{Digest, Engine, KEYS_MAX, Nilsimsa};
 
 pub use nilsimsa::nilsimsa;
 pub use stoplist::StopList;
 
-use crate::canonical::{Canonical, GATE_CHARS};
-use shingles::{Shingle, shingles, smallest};
+use crate::canonical::Canonical;
+use shingles::{Shingle, Smallest, shingles};
 
-/// Digests of the engine `text` (DESIGN 3.2).
+/// Digests of the engine `text` (DESIGN 3.2); what the other engines leave free comes on top.
 const TEXT_DIGESTS: usize = 10;
 /// Digests of the engine `head` (DESIGN 3.2).
 const HEAD_DIGESTS: usize = 5;
-/// Digests of the engine `tail` (DESIGN 3.2, budget).
-const TAIL_DIGESTS: usize = 3;
-/// How much of the canonical text is its head, and its tail, in bytes (DESIGN 3.2).
+/// Digests of the engine `tail`: as many as of `head`, since spam behind padding is as common as
+/// spam before it (docs/measurements.md, "Robustness").
+const TAIL_DIGESTS: usize = 5;
+/// Digests of the engine `attachment` (DESIGN 3.2, budget).
+const ATTACHMENT_DIGESTS: usize = 3;
+/// How much of the canonical text is its head, and its tail, in bytes (DESIGN 3.2): so much of a
+/// long text, and a third of a shorter one.
 const END_LEN: usize = 1000;
-/// Fewest distinct shingles, after the stop list, that `text`, `head` and `tail` rest on.
-const SHINGLES_MIN: usize = 12;
+const ENDS_IN_TEXT: usize = 3;
+/// Shortest text with ends of its own, in bytes: an end of it has some 50 words.
+const ENDED_LEN_MIN: usize = 900;
+/// Fewest distinct shingles, after the stop list, that `text`, `head` and `tail` rest on: twice
+/// what a match needs (the curve is in docs/measurements.md, "Twins").
+const SHINGLES_MIN: usize = 6;
+/// Fewest characters of a text under the gate that are evidence together with where the mail
+/// leads.
+const SHORT_CHARS_MIN: usize = 12;
 
 /// All digests of one mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,39 +59,18 @@ impl Fingerprint {
     #[must_use]
     pub fn with(canonical: &Canonical, stop: &StopList) -> Self {
         let links = link::digests(&canonical.links, stop);
-        if canonical.chars() < GATE_CHARS {
-            return Self { digests: links, nilsimsa: None };
+        let attachments = attachments(canonical, stop);
+        let gated = !canonical.passes_gate();
+        let exact = if gated { short(canonical, stop) } else { Some(hashed(&[&canonical.text])) };
+        let exact = exact.map(|value| Digest { engine: Engine::Exact, weak: false, value });
+        let mut digests: Vec<Digest> = exact.into_iter().collect();
+        if !gated {
+            let room = KEYS_MAX - digests.len() - links.len() - attachments.len();
+            digests.extend(shingled(&canonical.text, stop, room));
         }
-        let hash = blake3::hash(canonical.text.as_bytes());
-        let mut exact = [0u8; 8];
-        exact.copy_from_slice(&hash.as_bytes()[..8]);
-        let mut digests =
-            vec![Digest { engine: Engine::Exact, weak: false, value: u64::from_le_bytes(exact) }];
-        digests.extend(Self::shingled(&canonical.text, stop));
         digests.extend(links);
-        Self { digests, nilsimsa: Some(nilsimsa(canonical.text.as_bytes())) }
-    }
-
-    fn shingled(text: &str, stop: &StopList) -> Vec<Digest> {
-        let kept: Vec<Shingle> =
-            shingles(text).into_iter().filter(|shingle| !stop.stops(shingle.hash)).collect();
-        let distinct: BTreeSet<u64> = kept.iter().map(|shingle| shingle.hash).collect();
-        if distinct.len() < SHINGLES_MIN {
-            return Vec::new();
-        }
-        let in_head = |shingle: &&Shingle| shingle.end <= END_LEN;
-        let in_tail = |shingle: &&Shingle| shingle.start + END_LEN >= text.len();
-        let hash = |shingle: &Shingle| shingle.hash;
-        let chosen = [
-            (Engine::Text, smallest(distinct.iter().copied(), TEXT_DIGESTS)),
-            (Engine::Head, smallest(kept.iter().filter(in_head).map(hash), HEAD_DIGESTS)),
-            (Engine::Tail, smallest(kept.iter().filter(in_tail).map(hash), TAIL_DIGESTS)),
-        ];
-        let digest = |engine, value| Digest { engine, weak: false, value };
-        chosen
-            .into_iter()
-            .flat_map(|(engine, values)| values.into_iter().map(move |value| digest(engine, value)))
-            .collect()
+        digests.extend(attachments);
+        Self { digests, nilsimsa: (!gated).then(|| nilsimsa(canonical.text.as_bytes())) }
     }
 
     /// The digests, in order of priority.
@@ -102,9 +92,94 @@ impl Fingerprint {
     }
 }
 
-/// Everything in a mail that a stop list may hold: the hashes of its shingles and links.
+/// The digests of the three engines that take shingles: one shingle is one digest, of the first
+/// engine that chooses it.
+fn shingled(text: &str, stop: &StopList, room: usize) -> Vec<Digest> {
+    let end_len = END_LEN.min(text.len() / ENDS_IN_TEXT);
+    let mut whole = Smallest::new(KEYS_MAX);
+    let mut head = Smallest::new(HEAD_DIGESTS);
+    let mut tail = Smallest::new(TAIL_DIGESTS);
+    shingles(text, |Shingle { hash, start, end }| {
+        // The list is asked only about what would be chosen.
+        let in_head = end <= end_len && head.takes(hash);
+        let in_tail = start + end_len >= text.len() && tail.takes(hash);
+        if !(whole.takes(hash) || in_head || in_tail) || stop.stops(hash) {
+            return;
+        }
+        whole.add(hash);
+        if in_head {
+            head.add(hash);
+        }
+        if in_tail {
+            tail.add(hash);
+        }
+    });
+    let whole = whole.into_vec();
+    if whole.len() < SHINGLES_MIN {
+        return Vec::new();
+    }
+    let (first, rest) = whole.split_at(whole.len().min(TEXT_DIGESTS));
+    let (head, tail) = (head.into_vec(), tail.into_vec());
+    // In a short text the ends are no places of their own.
+    let ended = text.len() >= ENDED_LEN_MIN;
+    let of_end = |end| if ended { end } else { Engine::Text };
+    let chosen = [
+        (of_end(Engine::Head), &head[..]),
+        (of_end(Engine::Tail), &tail[..]),
+        (Engine::Text, first),
+        (Engine::Text, rest),
+    ];
+    let mut digests: Vec<Digest> = Vec::with_capacity(room);
+    for (engine, values) in chosen {
+        for value in values {
+            let taken = digests.iter().any(|digest| digest.value == *value);
+            if !taken && digests.len() < room {
+                digests.push(Digest { engine, weak: false, value: *value });
+            }
+        }
+    }
+    digests
+}
+
+fn attachments(canonical: &Canonical, stop: &StopList) -> Vec<Digest> {
+    let hashes = canonical.attachments.iter().map(|attachment| attachment.hash);
+    let mut chosen = Smallest::new(ATTACHMENT_DIGESTS);
+    hashes.filter(|hash| !stop.stops(*hash)).for_each(|hash| chosen.add(hash));
+    let digest = |value| Digest { engine: Engine::Attachment, weak: false, value };
+    chosen.into_vec().into_iter().map(digest).collect()
+}
+
+/// What a text under the entropy gate proves together with where the mail leads, where its
+/// pictures lie and what is attached: few words alone stand in unrelated mails, and are never
+/// sent alone. Domains that wanted mail leads to do not count.
+fn short(canonical: &Canonical, stop: &StopList) -> Option<u64> {
+    let places = link::domains(&canonical.links, &canonical.pictures, stop);
+    if canonical.chars() < SHORT_CHARS_MIN || places.is_empty() {
+        return None;
+    }
+    let places: Vec<&str> = places.into_iter().collect();
+    Some(hashed(&[&["short", &canonical.text].join("\n"), &places.join("\n")]))
+}
+
+fn hashed(parts: &[&str]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    parts.iter().for_each(|part| {
+        hasher.update(part.as_bytes());
+    });
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// Everything in a mail that a stop list may hold: the hashes of its shingles, of its links, of
+/// the domains of its pictures, and of its attachments.
 #[must_use]
 pub fn stoppable(canonical: &Canonical) -> BTreeSet<u64> {
-    let of_shingles = shingles(&canonical.text).into_iter().map(|shingle| shingle.hash);
-    of_shingles.chain(link::hashes(&canonical.links)).collect()
+    let mut hashes: BTreeSet<u64> = link::hashes(&canonical.links).collect();
+    hashes.extend(link::picture_hashes(&canonical.pictures));
+    hashes.extend(canonical.attachments.iter().map(|attachment| attachment.hash));
+    shingles(&canonical.text, |shingle| {
+        hashes.insert(shingle.hash);
+    });
+    hashes
 }

@@ -134,7 +134,7 @@ mod tests {
         let other = "please find attached the minutes of our meeting on quarterly figures";
         let digest = |text: &str| nilsimsa(text.as_bytes());
         let equal = |other: &str| digest(text).equal_bits(&digest(other));
-        assert!(equal(&near) >= novacula_catalog::NILSIMSA_AGREES_BITS, "{}", equal(&near));
-        assert!(equal(other) < novacula_catalog::NILSIMSA_AGAINST_BITS, "{}", equal(other));
+        assert!(equal(&near) >= novacula_catalog::NILSIMSA_OF_TWO_BITS, "{}", equal(&near));
+        assert!(equal(other) < novacula_catalog::NILSIMSA_OF_TWO_BITS, "{}", equal(other));
     }
 }

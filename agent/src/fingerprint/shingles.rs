@@ -21,6 +21,10 @@ pub(super) struct Shingle {
     pub(super) end: usize,
 }
 
+/// Words that a run can have: five of the least weight.
+const RUN_MAX: usize = 5;
+
+#[derive(Clone, Copy, Default)]
 struct Word {
     hash: u64,
     weight: u32,
@@ -28,34 +32,43 @@ struct Word {
     end: usize,
 }
 
-/// All shingles of a canonical text, in order of place.
-pub(super) fn shingles(text: &str) -> Vec<Shingle> {
-    let words: Vec<Word> = text
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            let start = word.as_ptr() as usize - text.as_ptr() as usize;
-            Word {
-                hash: xxh3_64(word.as_bytes()),
-                weight: weight(word),
-                start,
-                end: start + word.len(),
-            }
-        })
-        .collect();
-    let mut out = Vec::with_capacity(words.len());
-    for at in 0..words.len() {
-        let (mut weight, mut hash) = (0, 0u64);
-        for word in &words[at..] {
-            weight += word.weight;
-            hash = (hash.rotate_left(23) ^ word.hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            if weight >= WEIGHT_MIN {
-                out.push(Shingle { hash: mixed(hash), start: words[at].start, end: word.end });
-                break;
-            }
+/// Tells `emit` of every shingle of a canonical text, in order of place.
+pub(super) fn shingles(text: &str, mut emit: impl FnMut(Shingle)) {
+    // The last words, the newest at the end.
+    let mut words = [Word::default(); RUN_MAX];
+    let mut start = 0;
+    for end in memchr::memchr_iter(b' ', text.as_bytes()).chain([text.len()]) {
+        let word = &text[start..end];
+        if !word.is_empty() {
+            words.rotate_left(1);
+            words[RUN_MAX - 1] =
+                Word { hash: xxh3_64(word.as_bytes()), weight: weight(word), start, end };
+            ending_here(&words, &mut emit);
         }
+        start = end + 1;
     }
-    out
+}
+
+/// The runs that are complete with the newest word and were not before it.
+fn ending_here(words: &[Word; RUN_MAX], emit: &mut impl FnMut(Shingle)) {
+    let newest = words[RUN_MAX - 1];
+    let mut total = 0;
+    for (at, first) in words.iter().enumerate().rev() {
+        if first.weight == 0 {
+            break;
+        }
+        total += first.weight;
+        if total < WEIGHT_MIN {
+            continue;
+        }
+        if total - newest.weight >= WEIGHT_MIN {
+            break;
+        }
+        let hash = words[at..].iter().fold(0u64, |hash, word| {
+            (hash.rotate_left(23) ^ word.hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        emit(Shingle { hash: mixed(hash), start: first.start, end: newest.end });
+    }
 }
 
 fn weight(word: &str) -> u32 {
@@ -73,19 +86,35 @@ fn mixed(mut hash: u64) -> u64 {
     hash ^ (hash >> 33)
 }
 
-/// The `count` smallest distinct hashes, ascending.
-pub(super) fn smallest(hashes: impl Iterator<Item = u64>, count: usize) -> Vec<u64> {
-    let mut least: Vec<u64> = Vec::with_capacity(count + 1);
-    for hash in hashes {
-        if least.len() == count && least.last().is_some_and(|last| hash >= *last) {
-            continue;
+/// The smallest distinct hashes of many, ascending.
+pub(super) struct Smallest {
+    least: Vec<u64>,
+    count: usize,
+}
+
+impl Smallest {
+    pub(super) fn new(count: usize) -> Self {
+        Self { least: Vec::with_capacity(count + 1), count }
+    }
+
+    /// True when this hash would be among them; also when it already is.
+    pub(super) fn takes(&self, hash: u64) -> bool {
+        self.least.len() < self.count || self.least.last().is_some_and(|last| hash < *last)
+    }
+
+    pub(super) fn add(&mut self, hash: u64) {
+        if !self.takes(hash) {
+            return;
         }
-        if let Err(at) = least.binary_search(&hash) {
-            least.insert(at, hash);
-            least.truncate(count);
+        if let Err(at) = self.least.binary_search(&hash) {
+            self.least.insert(at, hash);
+            self.least.truncate(self.count);
         }
     }
-    least
+
+    pub(super) fn into_vec(self) -> Vec<u64> {
+        self.least
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +125,9 @@ mod tests {
     fn three_words_or_five_characters() {
         let text = "one two three four";
         let of = |text: &str| {
-            shingles(text).into_iter().map(|s| text[s.start..s.end].to_owned()).collect::<Vec<_>>()
+            let mut out = Vec::new();
+            shingles(text, |found| out.push(text[found.start..found.end].to_owned()));
+            out
         };
         assert_eq!(of(text), ["one two three", "two three four"]);
         assert_eq!(of("买 卖 发 票 好 吗"), ["买 卖 发 票 好", "卖 发 票 好 吗"]);
@@ -105,12 +136,22 @@ mod tests {
 
     #[test]
     fn order_of_words_matters() {
-        assert_ne!(shingles("a b c")[0].hash, shingles("c b a")[0].hash);
+        let of = |text: &str| {
+            let mut hash = 0;
+            shingles(text, |found| hash = found.hash);
+            hash
+        };
+        assert_ne!(of("a b c"), of("c b a"));
     }
 
     #[test]
     fn the_smallest_are_found() {
-        assert_eq!(smallest([5, 3, 9, 3, 1, 7].into_iter(), 3), [1, 3, 5]);
-        assert_eq!(smallest([2, 2].into_iter(), 3), [2]);
+        let smallest = |hashes: &[u64], count| {
+            let mut smallest = Smallest::new(count);
+            hashes.iter().for_each(|hash| smallest.add(*hash));
+            smallest.into_vec()
+        };
+        assert_eq!(smallest(&[5, 3, 9, 3, 1, 7], 3), [1, 3, 5]);
+        assert_eq!(smallest(&[2, 2], 3), [2]);
     }
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use novacula_catalog::Filter;
+
 /// One mail of a corpus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -22,6 +24,8 @@ pub struct Row {
     pub level: String,
     /// Where it comes from; empty when not said.
     pub corpus: String,
+    /// What a content filter at its site thought of it.
+    pub filter: Filter,
 }
 
 /// What can be wrong with an index.
@@ -98,6 +102,7 @@ pub fn read_index(path: &Path) -> Result<Vec<Row>, IndexError> {
             campaign: cell("campaign"),
             level: cell("level"),
             corpus: cell("corpus"),
+            filter: leaning(&cell("sa_score")),
         };
         if row.path.is_empty() || row.site.is_empty() {
             return Err(wrong("path or site is empty".into()));
@@ -105,6 +110,20 @@ pub fn read_index(path: &Path) -> Result<Vec<Row>, IndexError> {
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Points of SpamAssassin from which a mail leans to spam, and under which to ham: its default
+/// threshold, and the point where spam gets rare (docs/measurements.md, "Pooled filters").
+const SPAM_POINTS_MIN: f64 = 5.0;
+const HAM_POINTS_MAX: f64 = 2.0;
+
+fn leaning(score: &str) -> Filter {
+    match score.parse::<f64>() {
+        Ok(points) if points >= SPAM_POINTS_MIN => Filter::Spam,
+        Ok(points) if points < HAM_POINTS_MAX => Filter::Ham,
+        Ok(_) => Filter::Grey,
+        Err(_) => Filter::Unknown,
+    }
 }
 
 #[cfg(test)]

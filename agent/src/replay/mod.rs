@@ -4,8 +4,11 @@
 //! Main item: [`replay`]. The protocol stands in DESIGN 3.4 and docs/measurements.md.
 
 mod agents;
+mod curve;
+mod html;
 mod index;
 mod report;
+mod table;
 mod world;
 
 use std::collections::HashMap;
@@ -18,8 +21,10 @@ use std::time::{Duration, Instant};
 use novacula_catalog::Rates;
 
 pub use agents::{Cost, over_agents};
+pub use curve::{AtShare, Counted, OfLevel};
 pub use index::{IndexError, Row, read_index};
 pub use report::{CurvePoint, Group, Report};
+pub use table::sensitivity_table;
 pub use world::Protocol;
 
 use crate::canonical::Canonical;
@@ -89,6 +94,88 @@ pub fn replay(
     Ok(report::summarise(rows, plan, &runs, fingerprinting))
 }
 
+/// One way for people to behave, and how the verdict with its rates as they are fares then.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// How people behaved.
+    pub protocol: Protocol,
+    /// Share of spam called spam, mean over seeds.
+    pub recall: f64,
+    /// Share of ham called spam, mean over seeds.
+    pub ham_called_spam: f64,
+}
+
+/// What people may do: reports of spam, mistakes, and delay in seconds (the table in
+/// docs/measurements.md, "Sensitivity").
+const REPORT_RATES: [f64; 5] = [0.01, 0.02, 0.05, 0.1, 0.2];
+const FALSE_REPORT_RATES: [f64; 3] = [0.0002, 0.0005, 0.003];
+const REPORT_DELAYS_SECS: [f64; 3] = [600.0, 1800.0, 14_400.0];
+
+/// Replays rows under every way for people to behave, with the verdict's own rates fixed.
+///
+/// # Errors
+/// [`ReplayError`].
+pub fn sensitivity(
+    rows: &[Row],
+    plan: &Plan,
+    progress: impl Fn(f64) + Sync,
+) -> Result<Vec<Cell>, ReplayError> {
+    let ours = fingerprint_all(rows, &plan.root, |_| {})?;
+    let mut protocols = Vec::new();
+    for report_rate in REPORT_RATES {
+        for false_report_rate in FALSE_REPORT_RATES {
+            for report_delay_secs in REPORT_DELAYS_SECS {
+                let rates =
+                    Protocol { report_rate, false_report_rate, report_delay_secs, ..plan.protocol };
+                protocols.push(rates);
+            }
+        }
+    }
+    let done = AtomicUsize::new(0);
+    let cells = in_parallel(protocols.len(), |at| {
+        let protocol = &protocols[at];
+        let setting = Setting { rows, protocol, rates: &plan.rates, trust: &plan.trust };
+        let (mut spam, mut ham) = (0.0, 0.0);
+        for seed in &plan.seeds {
+            let run = world::run(&setting, &ours, *seed, false);
+            spam += report::called_spam(rows, &run, "spam");
+            ham += report::called_spam(rows, &run, "ham");
+        }
+        let seeds = plan.seeds.len().max(1) as f64;
+        let so_far = done.fetch_add(1, Ordering::Relaxed) + 1;
+        progress(so_far as f64 / protocols.len() as f64);
+        Cell { protocol: protocol.clone(), recall: spam / seeds, ham_called_spam: ham / seeds }
+    });
+    Ok(cells)
+}
+
+/// Calls `make` for every number below `count`, as many at a time as there are processors; the
+/// results are in order.
+fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count {
+                        break;
+                    }
+                    let made = make(at);
+                    if let Ok(mut done) = done.lock() {
+                        done.push((at, made));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, made)| made).collect()
+}
+
 /// Our run and the oracle's for one seed, and how long ours took.
 struct Pair {
     ours: Run,
@@ -114,7 +201,7 @@ fn fingerprint_all(
     Ok(known)
 }
 
-/// Runs every seed, as many at a time as there are processors.
+/// Runs every seed, ours and the oracle's.
 fn run_all(
     setting: &Setting<'_>,
     ours: &[Known],
@@ -122,29 +209,13 @@ fn run_all(
     seeds: &[u64],
     progress: impl Fn(f64) + Sync,
 ) -> Vec<Pair> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Pair)>> = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((at, seed)) = Some(next.fetch_add(1, Ordering::Relaxed))
-                    .and_then(|at| Some((at, seeds.get(at)?)))
-                {
-                    let started = Instant::now();
-                    let ours = world::run(setting, ours, *seed, at == 0);
-                    let elapsed = started.elapsed();
-                    let pair =
-                        Pair { ours, oracle: world::run(setting, oracle, *seed, false), elapsed };
-                    if let Ok(mut done) = done.lock() {
-                        done.push((at, pair));
-                        progress(done.len() as f64 / seeds.len() as f64);
-                    }
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, pair)| pair).collect()
+    let done = AtomicUsize::new(0);
+    in_parallel(seeds.len(), |at| {
+        let started = Instant::now();
+        let ours = world::run(setting, ours, seeds[at], at == 0);
+        let elapsed = started.elapsed();
+        let oracle = world::run(setting, oracle, seeds[at], false);
+        progress((done.fetch_add(1, Ordering::Relaxed) + 1) as f64 / seeds.len() as f64);
+        Pair { ours, oracle, elapsed }
+    })
 }

@@ -1,14 +1,14 @@
-//! What a replay found, as JSON (DESIGN 3.4) and as a table for people. Counts are means over
+//! What a replay found, as JSON (DESIGN 3.4); table.rs and html.rs show it to people. Counts are means over
 //! seeds, shares likewise, each with its least and greatest beside it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::Duration;
 
-use novacula_catalog::{Rates, Time};
+use novacula_catalog::Rates;
 use novacula_client::{Check, Verdict};
 use serde_json::{Map, Value, json};
 
+use super::curve::{AtShare, Counted, at_shares, counted};
 use super::index::Row;
 use super::world::{FOUND_WINDOWS_SECS, Outcome, Protocol, Run};
 use super::{Pair, Plan};
@@ -81,9 +81,9 @@ pub struct CurvePoint {
 /// The whole report.
 #[derive(Clone, Debug)]
 pub struct Report {
-    seeds: Vec<u64>,
-    protocol: Protocol,
-    rates: Rates,
+    pub(super) seeds: Vec<u64>,
+    pub(super) protocol: Protocol,
+    pub(super) rates: Rates,
     /// One for each corpus, label and level.
     pub groups: Vec<Group>,
     /// Share of spam called spam.
@@ -94,6 +94,13 @@ pub struct Report {
     pub efficiency: Stat,
     /// By threshold.
     pub curve: Vec<CurvePoint>,
+    /// Recall beside the oracle's at one share of ham called spam.
+    pub equal_share: Vec<AtShare>,
+    /// What simple counts of reports would give.
+    pub simple_counts: Vec<Counted>,
+    /// Share of spam called spam by hours since the first copy of its campaign, ours and the
+    /// oracle's; mails of that age.
+    pub since_outbreak: Vec<(f64, f64, f64, usize)>,
     /// Share of spam with two earlier other sites found, by window.
     pub spread_found: [Stat; FOUND_WINDOWS_SECS.len()],
     /// The oracle's.
@@ -159,6 +166,9 @@ pub(super) fn summarise(
         oracle_recall: oracle(&spam, &called),
         efficiency: Stat::of(efficiency),
         curve: thresholds().map(point).collect(),
+        equal_share: at_shares(rows, runs),
+        simple_counts: counted(rows, runs),
+        since_outbreak: since_outbreak(rows, runs),
         spread_found: windows.map(|at| ours(&spam, &found(at))),
         oracle_spread: windows.map(|at| oracle(&spam, &found(at))),
         ham_called_spam: ours(&ham, &called),
@@ -171,6 +181,45 @@ pub(super) fn summarise(
             rows.iter().cloned().zip(pair.ours.answers.iter().cloned()).collect()
         }),
     }
+}
+
+/// Ends of the spans of time since an outbreak began, in hours.
+const SINCE_HOURS: [f64; 10] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 48.0, 72.0];
+
+fn since_outbreak(rows: &[Row], runs: &[Pair]) -> Vec<(f64, f64, f64, usize)> {
+    let mut first: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut spans: Vec<Vec<usize>> = vec![Vec::new(); SINCE_HOURS.len()];
+    for (at, row) in rows.iter().enumerate() {
+        if row.label != "spam" || row.campaign.is_empty() {
+            continue;
+        }
+        let began = *first.entry(&row.campaign).or_insert(row.time_secs);
+        let hours = (row.time_secs - began) as f64 / 3600.0;
+        if let Some(span) = SINCE_HOURS.iter().position(|end| hours <= *end) {
+            spans[span].push(at);
+        }
+    }
+    let share = |of: &[usize], run: &dyn Fn(&Pair) -> &Run| {
+        let spam = |pair: &Pair| {
+            of.iter().filter(|at| run(pair).outcomes[**at].verdict == Verdict::Spam).count()
+        };
+        let all = (of.len() * runs.len()).max(1);
+        runs.iter().map(spam).sum::<usize>() as f64 / all as f64
+    };
+    SINCE_HOURS
+        .iter()
+        .zip(&spans)
+        .map(|(end, of)| {
+            (*end, share(of, &|pair| &pair.ours), share(of, &|pair| &pair.oracle), of.len())
+        })
+        .collect()
+}
+
+/// Share of the mails of a label that a run calls spam.
+pub(super) fn called_spam(rows: &[Row], run: &Run, label: &str) -> f64 {
+    let of = of_label(rows, label);
+    let spam = of.iter().filter(|at| run.outcomes[**at].verdict == Verdict::Spam).count();
+    spam as f64 / of.len().max(1) as f64
 }
 
 fn of_label(rows: &[Row], label: &str) -> Vec<usize> {
@@ -253,6 +302,28 @@ impl Report {
             Value::Object(map)
         });
         map.insert("curve".into(), curve.collect());
+        let ratio = |ours: f64, best: f64| if best > 0.0 { ours / best } else { 1.0 };
+        let equal_share = self.equal_share.iter().map(|at| {
+            let levels = at.levels.iter().map(|of| {
+                json!({"level": of.level, "recall": of.recall, "oracle_recall": of.oracle_recall,
+                    "efficiency": ratio(of.recall, of.oracle_recall)})
+            });
+            json!({"ham_called_spam": at.ham_called_spam, "recall": at.recall,
+                "oracle_recall": at.oracle_recall,
+                "efficiency": ratio(at.recall, at.oracle_recall),
+                "levels": levels.collect::<Vec<_>>()})
+        });
+        map.insert("equal_share".into(), equal_share.collect());
+        let simple_counts = self.simple_counts.iter().map(|of| {
+            json!({"reports": of.reports, "recall": of.recall, "ham_called_spam": of.ham_called_spam,
+                "oracle_recall": of.oracle_recall,
+                "oracle_ham_called_spam": of.oracle_ham_called_spam})
+        });
+        map.insert("simple_counts".into(), simple_counts.collect());
+        let since = self.since_outbreak.iter().map(|(hours, recall, oracle_recall, n)| {
+            json!({"hours": hours, "n": n, "recall": recall, "oracle_recall": oracle_recall})
+        });
+        map.insert("since_outbreak".into(), since.collect());
         for (name, stats) in
             [("spread_found", self.spread_found), ("oracle_spread", self.oracle_spread)]
         {
@@ -267,133 +338,5 @@ impl Report {
         map.insert("messages_per_second".into(), json!(self.messages_per_second));
         self.bytes_per_message.put("bytes_per_message", &mut map);
         Value::Object(map)
-    }
-
-    /// The report for people.
-    #[must_use]
-    pub fn to_table(&self) -> String {
-        let mut out = String::new();
-        let _ = writeln!(
-            out,
-            "{} seeds; people report {} % of spam after {:.0} min on average, {} % of ham by mistake\n",
-            self.seeds.len(),
-            100.0 * self.protocol.report_rate,
-            self.protocol.report_delay_secs / 60.0,
-            100.0 * self.protocol.false_report_rate
-        );
-        let _ = writeln!(
-            out,
-            "{:14}{:8}{:>6}{:>8}{:>9}{:>9}{:>10}{:>9}{:>9}{:>12}{:>10}",
-            "corpus",
-            "label",
-            "level",
-            "mails",
-            "spam",
-            "bulk",
-            "contested",
-            "unknown",
-            "no evid.",
-            "oracle spam",
-            "found 24h"
-        );
-        for group in &self.groups {
-            let [spam, bulk, contested, unknown, _, no_evidence] =
-                group.verdicts.map(|stat| stat.mean);
-            let _ = writeln!(
-                out,
-                "{:14}{:8}{:>6}{:>8}{spam:>9.1}{bulk:>9.1}{contested:>10.1}{unknown:>9.1}{no_evidence:>9.1}{:>12.1}{:>9.1} %",
-                group.corpus,
-                group.label,
-                group.level,
-                group.n,
-                group.oracle_spam.mean,
-                100.0 * group.found_24h.mean,
-            );
-        }
-        out.push_str(&self.shares_table());
-        out.push_str(&self.curve_table());
-        let _ = writeln!(
-            out,
-            "\n{:.0} mails/s, {:.0} bytes of statements a mail",
-            self.messages_per_second, self.bytes_per_message.mean
-        );
-        out
-    }
-
-    fn shares_table(&self) -> String {
-        let mut out = String::new();
-        let line = |name: &str, stat: Stat, oracle: Stat| {
-            format!(
-                "{name:34}{:>8.2} %  ({:.2} to {:.2})   oracle {:>6.2} %\n",
-                100.0 * stat.mean,
-                100.0 * stat.min,
-                100.0 * stat.max,
-                100.0 * oracle.mean
-            )
-        };
-        out.push('\n');
-        out += &line("spam called spam (recall)", self.recall, self.oracle_recall);
-        out += &line("ham called spam", self.ham_called_spam, self.oracle_ham_called_spam);
-        for (at, secs) in FOUND_WINDOWS_SECS.iter().enumerate() {
-            let name = format!("spam with 2 earlier sites, {} h", secs / 3600);
-            out += &line(&name, self.spread_found[at], self.oracle_spread[at]);
-        }
-        let _ = writeln!(
-            out,
-            "{:34}{:>8.3}    ({:.3} to {:.3})",
-            "efficiency (recall by oracle's)",
-            self.efficiency.mean,
-            self.efficiency.min,
-            self.efficiency.max
-        );
-        out
-    }
-
-    fn curve_table(&self) -> String {
-        let mut out = String::new();
-        let _ = writeln!(
-            out,
-            "\n{:>10}{:>10}{:>18}{:>16}{:>18}",
-            "threshold", "recall", "ham called spam", "oracle recall", "oracle ham"
-        );
-        for point in
-            self.curve.iter().filter(|point| point.threshold >= 2.0 && point.threshold <= 7.0)
-        {
-            let mark = if point.threshold == self.rates.threshold_nats { " <" } else { "" };
-            let _ = writeln!(
-                out,
-                "{:>10.2}{:>8.2} %{:>16.3} %{:>14.2} %{:>16.3} %{mark}",
-                point.threshold,
-                100.0 * point.recall.mean,
-                100.0 * point.ham_called_spam.mean,
-                100.0 * point.oracle_recall.mean,
-                100.0 * point.oracle_ham_called_spam.mean,
-            );
-        }
-        out
-    }
-
-    /// Every mail with its verdict and evidence, for people.
-    #[must_use]
-    pub fn mails_table(&self) -> String {
-        let mut out = format!(
-            "{:9} {:12} {:10} {:12} {:>4}  {}\n",
-            "time", "site", "really", "verdict", "conf", "evidence"
-        );
-        for (row, answer) in &self.mails {
-            let time = Time(row.time_secs).rfc3339();
-            let kind = if row.campaign.is_empty() { &row.label } else { &row.campaign };
-            let evidence = answer.evidence.join("; ");
-            let _ = writeln!(
-                out,
-                "{:9} {:12} {:10} {:12} {:>4}  {evidence}",
-                time.get(11..19).unwrap_or_default(),
-                row.site,
-                kind,
-                answer.verdict.name(),
-                answer.confidence,
-            );
-        }
-        out
     }
 }

@@ -9,8 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use novacula_catalog::{
-    Catalog, Digest, Engine, Facts, Match, Network, Nilsimsa, Opinion, Probe, Rates, Site, SiteId,
-    Time, Trust, judge,
+    Catalog, Digest, Engine, Facts, Filter, Match, Network, Nilsimsa, Opinion, Probe, Rates, Site,
+    SiteId, Time, Trust, judge,
 };
 use novacula_client::{Check, Verdict};
 use serde::Serialize;
@@ -46,6 +46,8 @@ pub struct Protocol {
     pub revoke_delay_secs: f64,
     /// Share of sites that own traps.
     pub trap_sites: f64,
+    /// Sites state what their content filter thought (column `sa_score`).
+    pub filters: bool,
 }
 
 impl Default for Protocol {
@@ -57,6 +59,7 @@ impl Default for Protocol {
             revoke_rate: 0.3,
             revoke_delay_secs: 3600.0,
             trap_sites: 0.0,
+            filters: false,
         }
     }
 }
@@ -94,6 +97,8 @@ pub(super) struct Outcome {
     pub(super) verdict: Verdict,
     /// Log odds of spam; infinite where the site's own people had spoken.
     pub(super) odds_nats: f64,
+    /// Sites that had reported it; `u32::MAX` where the site's own people had.
+    pub(super) reports: u32,
     /// For each window whether two earlier other sites were found.
     pub(super) found: [bool; FOUND_WINDOWS_SECS.len()],
 }
@@ -218,9 +223,16 @@ impl World<'_> {
         };
         let found = FOUND_WINDOWS_SECS
             .map(|window| others(&matches, site.id(), now, window).len() >= FOUND_SITES);
-        self.run.outcomes.push(Outcome { verdict, odds_nats, found });
+        let reports = match odds_nats {
+            f64::INFINITY => u32::MAX,
+            f64::NEG_INFINITY => 0,
+            _ => judgement.reports,
+        };
+        self.run.outcomes.push(Outcome { verdict, odds_nats, reports, found });
+        let filter = if self.setting.protocol.filters { row.filter } else { Filter::Unknown };
+        let facts = Facts { filter, ..Facts::default() };
         if known.evidence
-            && let Some(witness) = site.sight(&matches, &probe, Facts::default(), 1, now)
+            && let Some(witness) = site.sight(&matches, &probe, facts, 1, now)
         {
             self.run.bytes += witness.statement.to_bytes().len() as u64 + SIGNATURE_LEN;
             self.catalog.insert(witness);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::clock::EPOCH_SECS;
 use crate::entry::{Network, Witness};
 use crate::identity::SiteId;
-use crate::matching::SHARED_ALONE;
+use crate::matching::SHARED_UNVERIFIED;
 use crate::node::api::{Action, GossipVerdict, Now, Topic, Why};
 use crate::node::host::NodeId;
 use crate::node::query::Own;
@@ -93,7 +93,7 @@ impl Hot {
 
 /// About one mail, as far as keys alone can tell: three shared, or all where there are fewer.
 fn is_same(one: &Statement, other: &Statement) -> bool {
-    let least = one.keys().len().min(other.keys().len()).min(SHARED_ALONE as usize);
+    let least = one.keys().len().min(other.keys().len()).min(SHARED_UNVERIFIED as usize);
     let shared = one.keys().iter().filter(|key| other.keys().binary_search(key).is_ok()).count();
     least > 0 && shared >= least
 }
