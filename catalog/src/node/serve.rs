@@ -19,7 +19,7 @@ use crate::statement::Statement;
 /// What requests cost beside their keys, in keys: a digest looks at thousands of keys, a list of
 /// members is long, a Hello needs signatures.
 const DIGEST_COST: usize = 256;
-const MEMBERS_COST: usize = 64;
+const MEMBERS_COST: usize = 256;
 const HELLO_COST: usize = 32;
 /// What an announcement costs, in keys: its signatures.
 const GOSSIP_COST: usize = 16;
