@@ -243,3 +243,44 @@ fn clocks_far_off_never_panic() {
         let _ = target.frame(&peers[0], Request::Fetch(vec![Tag(1)]).encode());
     }
 }
+
+#[test]
+fn a_private_network_lets_in_who_knows_the_key_or_is_on_the_list() {
+    let (insider, outsider) = (Peer::new(1), Peer::new(2));
+    let key = Group::Key([1; 32]);
+    let list = Group::Sites([insider.site.site()].into());
+    for group in [key, list] {
+        let mut target = Target::new(&[], Config { group: group.clone(), ..Config::default() });
+        let badge = match &group {
+            Group::Sites(_) => group.clone(),
+            // He knows the group's id, which everybody may see, and no more.
+            _ => Group::Open,
+        };
+        let refused = target.frame(&outsider, outsider.hello(&group, &badge).encode());
+        assert_eq!(refusal(&refused), Some(Refusal::Group));
+        let borrowed = target.frame(&outsider, insider.hello(&group, &group).encode());
+        assert_eq!(refusal(&borrowed), Some(Refusal::Record), "another's record");
+        let welcome = target.frame(&insider, insider.hello(&group, &group).encode());
+        assert!(matches!(welcome, Response::Welcome { version: 1, .. }), "{welcome:?}");
+    }
+}
+
+#[test]
+fn many_hosts_of_one_site_are_one_site() {
+    let mut peers = peers(4);
+    peers.extend(
+        (10..15).map(|number| Peer { host: Peer::new(number).host, site: Peer::new(0).site }),
+    );
+    let mut target = Target::new(&peers, Config::default());
+    for (seq, host) in peers[4..].iter().enumerate() {
+        let statement = host.statement(seq as u64, NOW.epoch(), vec![Key(1)], true);
+        let standing = target.state(host, statement.sign(&host.site), vec![Key(1)]);
+        assert_eq!(standing, Some(Standing::Kept));
+    }
+    let sites: std::collections::BTreeSet<_> =
+        target.node.held(Key(1)).into_iter().map(|(site, ..)| site).collect();
+    assert_eq!(sites, [peers[0].site.site()].into());
+    // A host of another site does not speak for this one.
+    let claimed = peers[4].statement(9, NOW.epoch(), vec![Key(1)], true).sign(&peers[4].site);
+    assert_eq!(target.state(&peers[1], claimed, vec![Key(1)]), Some(Standing::False));
+}

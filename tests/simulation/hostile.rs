@@ -47,6 +47,14 @@ impl Peer {
         MemberRecord::make(&self.host, &Group::Open, certificate, NOW, addresses, seen.collect())
     }
 
+    /// Its Hello to a node of `asked`, with the badge of `worn`.
+    #[must_use]
+    pub fn hello(&self, asked: &Group, worn: &Group) -> Request {
+        let certificate = HostCertificate::issue(&self.site, self.id(), Time(NOW.0 + 1_000_000));
+        let record = MemberRecord::make(&self.host, worn, certificate, NOW, Vec::new(), Vec::new());
+        Request::Hello { versions: (1, 1), group: asked.id(), record: record.to_bytes() }
+    }
+
     /// A statement of its site under `keys`.
     #[must_use]
     pub fn statement(&self, seq: u64, epoch: Epoch, keys: Vec<Key>, opinion: bool) -> Statement {
