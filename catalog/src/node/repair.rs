@@ -271,10 +271,17 @@ impl Node {
         }
     }
 
-    /// An offer was lost or refused: while the peer answers it is made again.
+    /// An offer was lost or refused: while the peer answers it is made again. Once it does not,
+    /// what lies here whole is offered to all others, of whom one stands in for it now.
     pub(crate) fn offer_failed(&mut self, to: NodeId, here: bool, refs: Vec<Ref>) {
         if self.members.get(to).is_some_and(|row| row.up()) {
             refs.into_iter().for_each(|one| self.queue_offer(to, here, one));
+        } else if here {
+            for one in refs {
+                for node in self.nodes_of(one.key) {
+                    self.queue_offer(node, here, one);
+                }
+            }
         }
     }
 
