@@ -73,34 +73,7 @@ impl Rig {
             data.display()
         );
         std::fs::write(config.join("main.cf"), main).unwrap();
-        let stock = std::fs::read_to_string("/usr/share/postfix/master.cf.dist").unwrap();
-        // No chroot: its folders are not there.
-        let stock: Vec<String> = stock
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| {
-                let mut words: Vec<&str> = line.split_whitespace().collect();
-                if words.len() > 7 && !line.starts_with(' ') {
-                    words[4] = "n";
-                    if words[0] == "smtp" && words[1] == "inet" {
-                        words[0] = "127.0.0.1:10587";
-                    }
-                    return words.join(" ");
-                }
-                line.to_owned()
-            })
-            .collect();
-        let ours = std::fs::read_to_string(contrib("report-by-mail").join("master.cf")).unwrap();
-        assert!(ours.contains("argv=/usr/bin/novacula") && ours.contains("user=novacula-mail"));
-        let ours = ours
-            .replace("/usr/bin/novacula", &format!("{place}/novacula --socket {place}/agent.sock"))
-            .replace("user=novacula-mail", "user=nobody");
-        let postlog = "postlog unix-dgram n - n - 1 postlogd";
-        std::fs::write(
-            config.join("master.cf"),
-            format!("{}\n{postlog}\n{ours}", stock.join("\n")),
-        )
-        .unwrap();
+        std::fs::write(config.join("master.cf"), services(&place)).unwrap();
         for table in ["transport", "access"] {
             std::fs::copy(contrib("report-by-mail").join(table), config.join(table)).unwrap();
         }
@@ -156,6 +129,33 @@ impl Rig {
         let read = |name| std::fs::read_to_string(self.place.path().join(name)).unwrap_or_default();
         [read("maillog"), read("postfix.out"), read("dovecot.log"), self.place.log()].concat()
     }
+}
+
+/// Debian's services without chroot, and ours of contrib with the paths of this rig.
+fn services(place: &str) -> String {
+    let stock = std::fs::read_to_string("/usr/share/postfix/master.cf.dist").unwrap();
+    // No chroot: its folders are not there.
+    let stock: Vec<String> = stock
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            if words.len() > 7 && !line.starts_with(' ') {
+                words[4] = "n";
+                if words[0] == "smtp" && words[1] == "inet" {
+                    words[0] = "127.0.0.1:10587";
+                }
+                return words.join(" ");
+            }
+            line.to_owned()
+        })
+        .collect();
+    let ours = std::fs::read_to_string(contrib("report-by-mail").join("master.cf")).unwrap();
+    assert!(ours.contains("argv=/usr/bin/novacula") && ours.contains("user=novacula-mail"));
+    let ours = ours
+        .replace("/usr/bin/novacula", &format!("{place}/novacula --socket {place}/agent.sock"))
+        .replace("user=novacula-mail", "user=nobody");
+    format!("{}\npostlog unix-dgram n - n - 1 postlogd\n{ours}", stock.join("\n"))
 }
 
 #[test]

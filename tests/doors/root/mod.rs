@@ -2,5 +2,6 @@
 
 mod by_mail;
 mod dovecot;
+mod proxy;
 mod spamassassin;
 mod thunderbird;
