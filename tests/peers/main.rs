@@ -1,6 +1,8 @@
 //! The network of peers: real agents that talk over libp2p. Those named `root::` run each in a
 //! network namespace of its own, with addresses of its own, behind links of 20 ms.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 mod boundary;
 mod internet;
 mod sites;
