@@ -14,6 +14,7 @@ mod entry;
 mod filters;
 mod identity;
 mod judgement;
+mod learning;
 mod matching;
 pub mod node;
 mod site;
@@ -32,6 +33,7 @@ pub use digest::{
 pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Slot, Witness};
 pub use identity::{Identity, IdentityError, SiteId};
 pub use judgement::{Conclusion, Judgement, Rates, Term, judge};
+pub use learning::Learner;
 pub use matching::{
     Match, NILSIMSA_OF_FOUR_BITS, NILSIMSA_OF_THREE_BITS, NILSIMSA_OF_TWO_BITS, Probe,
     SHARED_OF_END, SHARED_UNVERIFIED, Shared, compare,

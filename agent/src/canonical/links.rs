@@ -57,13 +57,14 @@ impl Links {
         let mut finder = LinkFinder::new();
         finder.kinds(&[LinkKind::Url]).url_must_have_scheme(false);
         let mut left = LINKS_MAX * 4;
+        let starts = [b"://".as_slice(), b"ww.", b"WW."].map(memmem::Finder::new);
+        let any = starts.iter().any(|start| start.find(text.as_bytes()).is_some());
         for line in text.lines() {
             let bytes = line.as_bytes();
             // A bare `setup.py` is no link; what a reader would click has a scheme or www.
-            let may = bytes.len() >= URL_LEN_MIN
-                && (memmem::find(bytes, b"://").is_some()
-                    || memmem::find(bytes, b"ww.").is_some()
-                    || memmem::find(bytes, b"WW.").is_some());
+            let may = any
+                && bytes.len() >= URL_LEN_MIN
+                && starts.iter().any(|start| start.find(bytes).is_some());
             if may {
                 for link in finder.links(line).take(left) {
                     left -= 1;

@@ -51,6 +51,9 @@ pub(super) struct Args {
     /// Sites state what SpamAssassin gave (column sa_score), as the agent's own facts.
     #[arg(long)]
     filters: bool,
+    /// Sites learn how often wanted mail is reported by mistake.
+    #[arg(long)]
+    learn: bool,
     /// Write the report as one page with plots to this file too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -113,6 +116,7 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
             revoke_rate: args.revoke_rate,
             trap_sites: args.trap_sites,
             filters: args.filters,
+            learn: args.learn,
             ..Protocol::default()
         },
         config: global.config()?,

@@ -9,8 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use novacula_catalog::{
-    Catalog, Digest, Engine, Facts, Filter, Match, Network, Nilsimsa, Opinion, Probe, Rates, Site,
-    SiteId, Time, Trust, judge,
+    Catalog, Digest, Engine, Facts, Filter, Learner, Match, Network, Nilsimsa, Opinion, Probe,
+    Rates, Site, SiteId, Time, Trust, judge,
 };
 use novacula_client::{Check, Verdict};
 use serde::Serialize;
@@ -48,6 +48,8 @@ pub struct Protocol {
     pub trap_sites: f64,
     /// Sites state what their content filter thought (column `sa_score`).
     pub filters: bool,
+    /// Sites learn how often wanted mail is reported.
+    pub learn: bool,
 }
 
 impl Default for Protocol {
@@ -60,6 +62,7 @@ impl Default for Protocol {
             revoke_delay_secs: 3600.0,
             trap_sites: 0.0,
             filters: false,
+            learn: false,
         }
     }
 }
@@ -136,6 +139,7 @@ struct World<'a> {
     keep_answers: bool,
     catalog: Catalog,
     trust: Trust,
+    learner: Learner,
     sites: HashMap<&'a str, Site>,
     queue: BinaryHeap<Reverse<(u64, Event)>>,
     run: Run,
@@ -157,6 +161,7 @@ pub(super) fn run(setting: &Setting<'_>, known: &[Known], seed: u64, keep_answer
         keep_answers,
         catalog: Catalog::new(nobody, usize::MAX),
         trust: Trust::group(nobody, members),
+        learner: Learner::default(),
         sites: names.iter().map(|name| (*name, site(name, setting))).collect(),
         queue: BinaryHeap::new(),
         run: Run {
@@ -202,7 +207,11 @@ impl World<'_> {
         let matches = self.catalog.matches(&probe);
         let Some(site) = self.sites.get_mut(row.site.as_str()) else { return };
         let trust = self.trust.seen_from(site.id());
-        let judgement = judge(&matches, &trust, self.setting.rates, now, Some(site.network()));
+        let rates = self.learner.rates(self.setting.rates);
+        let judgement = judge(&matches, &trust, &rates, now, Some(site.network()));
+        if self.setting.protocol.learn {
+            self.learner.observe(&judgement);
+        }
         let no_evidence = (!known.evidence).then(|| "too little text to judge".to_owned());
         let circumstances = Circumstances { no_evidence, ..Circumstances::default() };
         let verdict = decide(&circumstances, &judgement);
