@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::network::NetworkState;
+
 /// Names of the request headers that carry what a caller knows beside the mail.
 pub mod header {
     /// `now`: this mail is being delivered; without it a check is a pure query. `pending`: it is
@@ -396,103 +398,6 @@ pub struct Status {
     /// How the network of peers looks from here, while it is on.
     #[serde(default)]
     pub peers: Option<NetworkState>,
-}
-
-/// How the network of peers looks from here.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct NetworkState {
-    /// This host's public key.
-    pub node: String,
-    /// Addresses at which it says it can be reached.
-    pub addresses: Vec<String>,
-    /// Hosts known, this one included.
-    pub members: usize,
-    /// Of which answer.
-    pub up: usize,
-    /// Of which hold keys for others.
-    pub placed: usize,
-    /// Distinct networks among these.
-    pub networks: usize,
-    /// Peers with a connection.
-    pub connected: usize,
-    /// Peers that confirmed this host's address.
-    pub observers: usize,
-    /// This host holds keys for others.
-    pub serving: bool,
-    /// Statements of others held for them.
-    pub statements: usize,
-    /// Opinions that no replica has acknowledged yet.
-    pub outbox: usize,
-    /// Statements held as parts of announced outbreaks.
-    pub hot: usize,
-    /// Peers say that this host's clock is wrong.
-    pub clock_disputed: bool,
-    /// What peers found when they dialled back: `public`, `private` or `unknown`.
-    pub nat: String,
-    /// Every counter of the network side.
-    pub counters: BTreeMap<String, u64>,
-}
-
-/// One host of the network of peers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Peer {
-    /// Its public key.
-    pub node: String,
-    /// The site that it speaks for.
-    pub site: String,
-    /// It is this host.
-    pub own: bool,
-    /// Where it is reached.
-    pub addresses: Vec<String>,
-    /// Where its connection comes from.
-    pub observed: Option<String>,
-    /// A connection exists.
-    pub connected: bool,
-    /// It answers.
-    pub up: bool,
-    /// It holds keys for others.
-    pub placed: bool,
-    /// When its program started (RFC 3339).
-    pub since: String,
-    /// When it last spoke of itself (RFC 3339).
-    pub heard: String,
-    /// Mean time from request to answer, in milliseconds.
-    pub round_trip_ms: Option<f64>,
-    /// Weight of its site here, 0 to 1.
-    pub trust: f64,
-    /// Records of its site that are held here.
-    pub records_here: u64,
-}
-
-/// The hosts of the network of peers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Peers {
-    /// At most 1,000, this host's nearest first.
-    pub peers: Vec<Peer>,
-}
-
-/// What became of joining.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Joined {
-    /// The host that answered.
-    pub node: String,
-    /// Hosts known now, this one included.
-    pub members: usize,
-    /// The site whose word counts from now on, because it invited.
-    pub vouched: Option<String>,
-}
-
-/// Who this host is, and how others join through it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct IdentityReply {
-    /// The site's public key.
-    pub site: String,
-    /// This host's public key; none while the network is off.
-    pub node: Option<String>,
-    /// A code for `novacula join` at another site; none while the network is off.
-    pub invite: Option<String>,
-    /// Sites whose word counts because an administrator said so.
-    pub vouched: Vec<String>,
 }
 
 /// The allowed senders.

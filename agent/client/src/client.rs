@@ -17,9 +17,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AllowList, Authentication, Check, ErrorReply, Explanation, IdentityReply, Joined, Leaning,
-    MilterState, OpinionReply, OwnOpinion, Pairing, Peers, Sent, Status, TokenInfo, header,
+    AllowList, Authentication, Check, ErrorReply, Explanation, Leaning, MilterState, OpinionReply,
+    OwnOpinion, Pairing, Sent, Status, TokenInfo, header,
 };
+use crate::network::{IdentityReply, Joined, Peers};
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);

@@ -6,12 +6,13 @@
 
 mod api;
 mod client;
+mod network;
 pub mod socket;
 
 pub use api::{
-    Advice, AllowList, Asked, Authentication, Check, Digests, ErrorReply, Explanation,
-    IdentityReply, Joined, Leaning, MilterListener, MilterState, MilterWord, NetworkState,
-    OpinionOutcome, OpinionReply, OwnOpinion, Pairing, Peer, Peers, Place, Redeem, Sent, Status,
-    Term, TokenInfo, TokenReply, Verdict, header,
+    Advice, AllowList, Asked, Authentication, Check, Digests, ErrorReply, Explanation, Leaning,
+    MilterListener, MilterState, MilterWord, OpinionOutcome, OpinionReply, OwnOpinion, Pairing,
+    Place, Redeem, Sent, Status, Term, TokenInfo, TokenReply, Verdict, header,
 };
 pub use client::{Client, ClientError, Envelope};
+pub use network::{IdentityReply, Joined, NetworkState, Peer, Peers};
