@@ -27,6 +27,9 @@ struct Args {
     /// Through a real Postfix (needs root).
     #[arg(long)]
     postfix: bool,
+    /// Postfix throws the mails away instead of delivering them.
+    #[arg(long, requires = "postfix")]
+    accept_only: bool,
     /// Runs with and without the milter, in turns.
     #[arg(long, default_value_t = 7)]
     pairs: usize,
@@ -138,9 +141,8 @@ fn postfix(args: &Args) {
     let lmtp = Lmtp::listen(&place.path().join("lmtp.sock"));
     let dir = place.path().join("mta");
     let shipped = include_str!("../../contrib/postfix/main.cf");
-    // Postfix only passes on; nothing is kept.
-    let settings = format!("{shipped}\nvirtual_transport = discard:\n");
-    let postfix = Postfix::prepare(&net, &dir, lmtp.path(), &settings);
+    let discard = if args.accept_only { "virtual_transport = discard:\n" } else { "" };
+    let postfix = Postfix::prepare(&net, &dir, lmtp.path(), &format!("{shipped}\n{discard}"));
     let socket = dir.join("queue/novacula/milter.sock");
     let agent_log = place.file("novacula.toml", b"log = \"warn\"\n");
     let _agent = place.serve_with(&["--config", &agent_log]);
@@ -168,6 +170,9 @@ fn postfix(args: &Args) {
         source.args(["-t", "bob@site.example", "127.0.0.1:25"]);
         let started = Instant::now();
         assert!(source.status().expect("smtp-source runs").success());
+        if !args.accept_only {
+            let _ = lmtp.take(args.mails);
+        }
         args.mails as f64 / started.elapsed().as_secs_f64()
     };
     let with = "{ unix:novacula/milter.sock, connect_timeout=10s, command_timeout=10s, content_timeout=30s, default_action=accept }";

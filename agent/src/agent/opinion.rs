@@ -136,11 +136,7 @@ impl Agent {
                 saves.push(Save::Withdraw(mail, who, caller.all));
             }
             Deed::Report | Deed::Revoke => {
-                let act = match deed {
-                    Deed::Report if caller.trap => Act::TrapReport,
-                    Deed::Report => Act::Report,
-                    Deed::Revoke | Deed::Withdraw => Act::Revoke,
-                };
+                let act = act_of(deed, caller);
                 let digest = read.fingerprint.digests().first().map_or(0, |first| first.value);
                 let occasion = Occasion { acted: now, received, digest };
                 acts.set(mail, who.clone(), act, occasion);
@@ -187,6 +183,15 @@ impl Agent {
 fn outbox(stated: &Witness, signed: &[u8]) -> Save {
     let (seq, epoch) = (stated.statement.seq, stated.statement.epoch);
     Save::Network(SaveNetwork::Outbox { seq, epoch, signed: signed.to_vec() })
+}
+
+/// What a deed is among a person's acts.
+fn act_of(deed: Deed, caller: &Caller) -> Act {
+    match deed {
+        Deed::Report if caller.trap => Act::TrapReport,
+        Deed::Report => Act::Report,
+        Deed::Revoke | Deed::Withdraw => Act::Revoke,
+    }
 }
 
 fn nothing_to_withdraw(others: usize, who: &Reporter) -> String {

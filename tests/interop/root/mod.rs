@@ -1,6 +1,7 @@
 //! What only root can set up: MTAs in networks of their own.
 
 mod faults;
+mod headline;
 mod postfix;
 mod sendmail;
 mod setup;
