@@ -91,6 +91,8 @@ pub struct Config {
     pub relay: bool,
     /// Longest that a check waits for peers, in milliseconds.
     pub deadline_ms: u64,
+    /// How soon peers are asked again about a mail that keeps coming, in seconds.
+    pub recheck_secs: u64,
     /// A private network's key, 64 hexadecimal digits.
     pub group_key: String,
     /// A private network's sites, by public key.
@@ -162,6 +164,7 @@ impl Default for Config {
             behind_nat: false,
             relay: true,
             deadline_ms: DEADLINE_MS_DEFAULT,
+            recheck_secs: 60,
             group_key: String::new(),
             group_sites: Vec::new(),
             network_prefix_v4: PrefixBits::default().v4,
@@ -287,6 +290,9 @@ impl Config {
     }
 
     fn check_network(&self) -> Result<(), String> {
+        if !(1..=3600).contains(&self.recheck_secs) {
+            return Err("recheck_secs: must lie between 1 and 3600".into());
+        }
         if !(1..=DEADLINE_MS_MAX).contains(&self.deadline_ms) {
             return Err(format!("deadline_ms: must lie between 1 and {DEADLINE_MS_MAX}"));
         }

@@ -27,10 +27,7 @@ use crate::maillog;
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest wait after joining until the other side has said who it is.
 const WELCOME_TIME_MAX: Duration = Duration::from_secs(5);
-/// Peers are asked again about a mail that keeps coming after this time, though it is known well
-/// enough (an argument: a false report is revoked within an hour or so, DESIGN 3.4).
-const REFRESH_TIME: Duration = Duration::from_secs(600);
-/// Longest wait for that answer; nobody is kept waiting.
+/// Longest wait for an answer that nobody waits for.
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(3);
 /// Most mails remembered for it, about 100 bytes each.
 const FRESH_MAX: usize = 65_536;
@@ -130,15 +127,16 @@ impl Network {
     /// True when peers should be asked again about a mail that is known well enough: an
     /// announcement may have been missed, and a judgement may have turned.
     fn is_stale(&self, mail: &str, now: Instant) -> bool {
+        let recheck = Duration::from_secs(self.config.recheck_secs);
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         if fresh.len() >= FRESH_MAX {
-            fresh.retain(|_, at| now.duration_since(*at) < REFRESH_TIME);
+            fresh.retain(|_, at| now.duration_since(*at) < recheck);
             if fresh.len() >= FRESH_MAX {
                 fresh.clear();
             }
         }
         let at = fresh.entry(mail.to_owned()).or_insert(now);
-        let stale = now.duration_since(*at) >= REFRESH_TIME;
+        let stale = now.duration_since(*at) >= recheck;
         if stale {
             *at = now;
         }

@@ -35,13 +35,14 @@ elif sys.argv[2] == "fetch":
 m.logout()
 "#;
 
-struct Rig {
-    place: Place,
+/// A Dovecot with its agent's place, in a network of its own.
+pub(super) struct Rig {
+    pub(super) place: Place,
     net: Net,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let rig = Self { place: Place::new(), net: Net::new() };
         open_to_all(rig.place.path());
         let sieve = rig.dir("sieve");
@@ -86,7 +87,7 @@ impl Rig {
     }
 
     /// The contrib settings, with the paths of this rig.
-    fn dovecot(&self) -> Daemon {
+    pub(super) fn dovecot(&self) -> Daemon {
         let ours = std::fs::read_to_string(contrib("dovecot").join("novacula.conf")).unwrap();
         let place = self.place.path().display().to_string();
         assert!(ours.contains("sieve_pipe_bin_dir = /usr/lib/novacula/sieve"));
@@ -124,7 +125,7 @@ impl Rig {
     }
 
     #[track_caller]
-    fn ask(&self, user: &str, args: &[&str], stdin: &[u8]) -> Output {
+    pub(super) fn ask(&self, user: &str, args: &[&str], stdin: &[u8]) -> Output {
         let output = self.client(user, args, stdin);
         assert!(output.status.success(), "{}\n{}", both(&output), self.log());
         output

@@ -18,8 +18,8 @@ const SPAM: &str = "04-spam-plain.eml";
 const TIMEOUT_SECS: u64 = 2;
 
 /// SpamAssassin with its own settings, in a network of its own.
-struct Rig {
-    place: Place,
+pub(super) struct Rig {
+    pub(super) place: Place,
     net: Net,
 }
 
@@ -30,7 +30,7 @@ impl Rig {
     }
 
     /// The question goes out with the network tests, as on most hosts.
-    fn networked() -> Self {
+    pub(super) fn networked() -> Self {
         Self::with("dns_available yes\ndns_server 127.0.0.1:9")
     }
 
@@ -95,7 +95,7 @@ impl Rig {
     }
 
     /// Runs `spamassassin -t` on the mail.
-    fn check(&self, mail: &[u8]) -> String {
+    pub(super) fn check(&self, mail: &[u8]) -> String {
         let output = self.run(&["-t"], mail);
         assert!(output.status.success(), "{}", both(&output));
         text(&output)
