@@ -15,6 +15,8 @@ use super::world::FOUND_WINDOWS_SECS;
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
 const MARGIN: f64 = 48.0;
+/// Room on the right for half of the last label.
+const RIGHT: f64 = 24.0;
 
 /// Most ham called spam that is listed.
 const LISTED_MAX: usize = 200;
@@ -86,7 +88,7 @@ fn percent(share: f64) -> String {
 }
 
 fn plot(caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
-    let across = |at: f64| MARGIN + at / x.end() * (WIDTH - MARGIN - 12.0);
+    let across = |at: f64| MARGIN + at / x.end() * (WIDTH - MARGIN - RIGHT);
     let up = |at: f64| HEIGHT - MARGIN + 8.0 - at / y.end() * (HEIGHT - MARGIN - 20.0);
     let mut out = format!(
         "<figure><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\"><title>{}</title>",
@@ -97,7 +99,7 @@ fn plot(caption: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
             out,
             "<line x1=\"{MARGIN}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#e3e8ec\"/>\
              <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{word}</text>",
-            WIDTH - 12.0,
+            WIDTH - RIGHT,
             MARGIN - 6.0,
             up(*at) + 4.0,
             y = up(*at)

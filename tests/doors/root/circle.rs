@@ -47,7 +47,7 @@ fn in_the_milter(socket: &std::path::Path) -> String {
 #[test]
 fn a_click_at_one_site_is_known_at_the_others_and_so_is_its_undo() {
     let (a, b, c) = (dovecot::Rig::new(), spamassassin::Rig::networked(), Place::new());
-    let first = agent(&a.place, 1, None);
+    let begun = agent(&a.place, 1, None);
     let address = status(&a.place)["peers"]["addresses"][0].as_str().unwrap().to_owned();
     let _others = [agent(&b.place, 2, Some(&address)), agent(&c, 3, Some(&address))];
     let socket = c.path().join("milter.sock");
@@ -63,6 +63,11 @@ fn a_click_at_one_site_is_known_at_the_others_and_so_is_its_undo() {
     assert!(b.check(&mail(SPAM)).contains("verdict unknown"));
     let verdict = in_the_milter(&socket);
     assert!(verdict.starts_with("unknown;"), "{verdict}");
+    // The milter's mail has the fingerprint of the mail that lies in her box.
+    let stored = a.ask("ann", &["fetch", "INBOX"], b"").stdout;
+    let digests = a.place.run_with(&["fingerprint", "--json", "-"], &stored).json();
+    let first = digests["digests"][0][1].as_str().unwrap().to_owned();
+    assert_eq!(verdict.split("id=").nth(1), Some(first.as_str()), "{verdict}");
 
     // She moves it to Junk.
     a.ask("ann", &["move", "INBOX", "Junk"], b"");
@@ -83,5 +88,5 @@ fn a_click_at_one_site_is_known_at_the_others_and_so_is_its_undo() {
     wait_until("the milter at C knows of the undo", KNOWN_TIME_MAX, || {
         !in_the_milter(&socket).starts_with("spam;")
     });
-    drop(first);
+    drop(begun);
 }
