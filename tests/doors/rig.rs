@@ -1,53 +1,17 @@
-//! What the rigs share: a private network, daemons that end with their test, fresh mail.
+//! What the rigs share: daemons that end with their test, fresh mail. Their private network is that
+//! of all rigs.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use novacula_tests::golden;
+pub(crate) use novacula_tests::rig::Net;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Longest wait for a program to come up or a thing to happen.
 const WAIT_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// A network of its own: loopback and nothing else. It ends with its value.
-pub(crate) struct Net {
-    holder: Child,
-}
-
-impl Net {
-    pub(crate) fn new() -> Self {
-        let mut holder = Command::new("unshare")
-            .args(["-n", "sh", "-c", "ip link set lo up && echo up && exec sleep 3600"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare runs");
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "up\n", "no network namespace");
-        Self { holder }
-    }
-
-    /// A command that runs in this network.
-    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.holder.id())).arg(program.as_ref());
-        command
-    }
-
-    /// Starts a daemon in this network.
-    pub(crate) fn daemon(&self, command: &mut Command, log: &Path) -> Daemon {
-        Daemon::start(command, log)
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
 
 /// A program with its children, ended with its value.
 pub(crate) struct Daemon {

@@ -42,7 +42,7 @@ impl Rig {
         );
         let config = self.place.file("dovecot.conf", config.as_bytes());
         let log = self.place.path().join("dovecot.out");
-        self.net.daemon(self.net.command("dovecot").args(["-F", "-c", &config]), &log)
+        Daemon::start(self.net.command("dovecot").args(["-F", "-c", &config]), &log)
     }
 
     /// Postfix with the lines of contrib; mail for people ends in one file each.
@@ -80,7 +80,7 @@ impl Rig {
         let log = self.place.path().join("postfix.out");
         let mut command = self.net.command("postfix");
         command.arg("-c").arg(&config).arg("start-fg");
-        let daemon = self.net.daemon(&mut command, &log);
+        let daemon = Daemon::start(&mut command, &log);
         wait_for("postfix", || {
             let probe = run_with(
                 self.net.command("swaks").args(["--server", "127.0.0.1:10587", "-q", "EHLO"]),

@@ -111,7 +111,7 @@ impl Rig {
         let config = self.place.file("dovecot.conf", config.as_bytes());
         let mut command = self.net.command("dovecot");
         let log = self.place.path().join("dovecot.out");
-        let daemon = self.net.daemon(command.args(["-F", "-c", &config]), &log);
+        let daemon = Daemon::start(command.args(["-F", "-c", &config]), &log);
         wait_for("dovecot", || {
             let probe = self.client("nobody-yet", &["probe"], b"");
             probe.status.success().then_some(())

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use novacula_tests::harness::{Place, novacula};
 
-use crate::rig::{Net, both, contrib, mail, run_with, text, wait_for};
+use crate::rig::{Daemon, Net, both, contrib, mail, run_with, text, wait_for};
 
 /// A client over TLS: method, path, host and further fields; prints status and body.
 const CLIENT: &str = r#"
@@ -49,7 +49,7 @@ fn over_tls_through_nginx() {
     );
     let config = place.file("nginx.conf", config.as_bytes());
     let log = place.path().join("nginx.out");
-    let _nginx = net.daemon(net.command("nginx").args(["-c", &config]), &log);
+    let _nginx = Daemon::start(net.command("nginx").args(["-c", &config]), &log);
     let settings = b"listen_tcp = \"127.0.0.1:8825\"\ntcp_hosts = [\"novacula.example.org\"]\n";
     let settings = place.file("novacula.toml", settings);
     let mut agent = net.command(novacula());
@@ -57,7 +57,7 @@ fn over_tls_through_nginx() {
         .args(["serve", "--config", &settings])
         .env("NOVACULA_DATA_DIR", place.data_dir())
         .env("NOVACULA_SOCKET", place.socket());
-    let _agent = net.daemon(&mut agent, &place.path().join("log"));
+    let _agent = Daemon::start(&mut agent, &place.path().join("log"));
     wait_for("the agent", || place.socket().exists().then_some(()));
 
     let ask = |args: &[&str], body: &[u8]| -> Output {

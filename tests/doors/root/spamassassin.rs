@@ -116,7 +116,7 @@ impl Rig {
             "--syslog=stderr",
         ];
         let log = self.place.path().join("spamd.log");
-        let spamd = self.net.daemon(&mut self.command("spamd", &args), &log);
+        let spamd = Daemon::start(&mut self.command("spamd", &args), &log);
         wait_for("spamd", || self.spamc(&["-K"], b"").status.success().then_some(()));
         spamd
     }
