@@ -37,7 +37,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
     ("rusqlite", &["catalog/src/store/", "tests/integration/", "tests/doors/"]),
-    ("fastrand", &["catalog/net/src/", "catalog/src/node/", "tests/peers/", "tests/simulation/"]),
+    (
+        "fastrand",
+        &[
+            "catalog/net/src/",
+            "catalog/src/node/",
+            "tests/peers/",
+            "tests/simulation/",
+            "tests/bench/wireload.rs",
+        ],
+    ),
     ("ed25519_dalek", &["catalog/src/identity.rs"]),
     ("axum", &["agent/src/server"]),
     ("hyper", &["agent/src/server", "agent/client/src/client.rs"]),
@@ -55,8 +64,20 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("listenfd", &["milter/src/listen.rs"]),
-    ("libp2p", &["catalog/net/src/", "tests/peers/"]),
-    ("novacula_net", &["agent/src/agent/", "agent/src/config.rs", "agent/src/metrics.rs"]),
+    (
+        "libp2p",
+        &["catalog/net/src/", "tests/peers/", "tests/src/wire.rs", "tests/bench/wireload.rs"],
+    ),
+    (
+        "novacula_net",
+        &[
+            "agent/src/agent/",
+            "agent/src/config.rs",
+            "agent/src/metrics.rs",
+            "tests/src/wire.rs",
+            "tests/peers/",
+        ],
+    ),
     ("novacula_catalog", &["agent/src/", "catalog/net/src/", "tests/"]),
     ("novacula_agent", &["agent/src/", "tests/"]),
 ];

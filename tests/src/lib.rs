@@ -1,5 +1,5 @@
 //! What tests and measurements share: the one fixed split of a corpus, and a real agent to talk
-//! to ([`harness`]).
+//! to ([`harness`]), a real node without one ([`wire`]).
 //!
 //! Key decision: the split is by a hash of the campaign, so that copies of one mail never stand
 //! on both sides. The *tuning* half serves the stop list and every threshold; figures quote the
@@ -10,6 +10,7 @@ pub mod mutations;
 pub mod rig;
 #[path = "../simulation/mod.rs"]
 pub mod simulation;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 

@@ -3,14 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use libp2p::request_response::{self, Codec, ProtocolSupport};
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
 use novacula_catalog::node::Group;
 use novacula_catalog::node::wire::{Refusal, Request, Response};
 use novacula_tests::harness::Place;
 use novacula_tests::is_full;
+use novacula_tests::wire::{Stranger, ask, protocol, stranger};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::internet::Internet;
@@ -18,101 +17,6 @@ use super::sites::{GROUP_KEY, Voice, serve, wait_met};
 
 /// Connections that the flood opens.
 const FLOOD: usize = 1_000;
-
-/// Bytes as they come, of any length.
-#[derive(Clone, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
-    type Response = Vec<u8>;
-
-    async fn read_request<T>(&mut self, _: &StreamProtocol, _: &mut T) -> std::io::Result<Vec<u8>>
-    where
-        T: futures::AsyncRead + Unpin + Send,
-    {
-        Ok(Vec::new())
-    }
-
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> std::io::Result<Vec<u8>>
-    where
-        T: futures::AsyncRead + Unpin + Send,
-    {
-        let mut all = Vec::new();
-        io.read_to_end(&mut all).await?;
-        Ok(all)
-    }
-
-    async fn write_request<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        bytes: Vec<u8>,
-    ) -> std::io::Result<()>
-    where
-        T: futures::AsyncWrite + Unpin + Send,
-    {
-        io.write_all(&bytes).await
-    }
-
-    async fn write_response<T>(
-        &mut self,
-        _: &StreamProtocol,
-        _: &mut T,
-        _: Vec<u8>,
-    ) -> std::io::Result<()>
-    where
-        T: futures::AsyncWrite + Unpin + Send,
-    {
-        Ok(())
-    }
-}
-
-type Stranger = Swarm<request_response::Behaviour<Raw>>;
-
-fn stranger(protocol: &str) -> Stranger {
-    let protocol = StreamProtocol::try_from_owned(protocol.to_owned()).unwrap();
-    SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|_| {
-            let config =
-                request_response::Config::default().with_request_timeout(Duration::from_secs(5));
-            request_response::Behaviour::with_codec(
-                Raw,
-                [(protocol, ProtocolSupport::Full)],
-                config,
-            )
-        })
-        .unwrap()
-        .build()
-}
-
-/// Sends a request; gives the bytes of the answer, or why there is none.
-async fn ask(swarm: &mut Stranger, to: &Multiaddr, frame: Vec<u8>) -> Result<Vec<u8>, String> {
-    swarm.dial(to.clone()).map_err(|error| error.to_string())?;
-    let mut frame = Some(frame);
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                if let Some(frame) = frame.take() {
-                    swarm.behaviour_mut().send_request(&peer_id, frame);
-                }
-            }
-            SwarmEvent::OutgoingConnectionError { error, .. } => return Err(error.to_string()),
-            SwarmEvent::Behaviour(request_response::Event::Message {
-                message: request_response::Message::Response { response, .. },
-                ..
-            }) => return Ok(response),
-            SwarmEvent::Behaviour(request_response::Event::OutboundFailure { error, .. }) => {
-                return Err(error.to_string());
-            }
-            _ => {}
-        }
-    }
-}
 
 /// The refusal in a response.
 fn refusal(answer: &[u8]) -> Option<Refusal> {
@@ -122,36 +26,40 @@ fn refusal(answer: &[u8]) -> Option<Refusal> {
     }
 }
 
+/// Nobody that anybody knows.
+fn nobody(protocol: &str) -> Stranger {
+    stranger(protocol, Keypair::generate_ed25519(), false)
+}
+
 /// Frames that nobody should send, each over a connection of its own.
-async fn misbehave(target: &Multiaddr, group: &str) {
-    let ours = format!("/novacula/{group}/node/1");
+async fn misbehave(target: &Multiaddr) {
+    let group = Group::Key([0x5f; 32]).id();
+    let ours = protocol(group, 1);
     let long = vec![1; 10 << 20];
-    let answer = ask(&mut stranger(&ours), target, long).await;
+    let answer = ask(&mut nobody(&ours), target, long).await;
     assert!(answer.is_err() || answer.as_ref().is_ok_and(Vec::is_empty), "a frame of 10 MiB");
     let mut rng = fastrand::Rng::with_seed(1);
     for len in [0, 1, 2, 3, 50, 1_000, 16 << 10] {
         let bytes: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
-        let answer = ask(&mut stranger(&ours), target, bytes).await.unwrap();
+        let answer = ask(&mut nobody(&ours), target, bytes).await.unwrap();
         let why = refusal(&answer);
         let expected = [Refusal::Malformed, Refusal::Version, Refusal::Stranger];
         assert!(why.is_some_and(|why| expected.contains(&why)), "{len} random bytes: {why:?}");
     }
     // Nobody asks before he has said who he is.
     let fetch = Request::Fetch(Vec::new()).encode();
-    let answer = ask(&mut stranger(&ours), target, fetch).await.unwrap();
+    let answer = ask(&mut nobody(&ours), target, fetch).await.unwrap();
     assert_eq!(refusal(&answer), Some(Refusal::Stranger));
     // A version from the future is refused by name, in the protocol's name and in the Hello.
-    let next = format!("/novacula/{group}/node/2");
-    let error = ask(&mut stranger(&next), target, Vec::new()).await.unwrap_err();
+    let next = protocol(group, 2);
+    let error = ask(&mut nobody(&next), target, Vec::new()).await.unwrap_err();
     assert!(error.contains("supports none"), "{error}");
-    let group = Group::Key([0x5f; 32]).id();
     let hello = Request::Hello { versions: (9, 12), group, record: vec![1, 2, 3] }.encode();
-    let answer = ask(&mut stranger(&ours), target, hello).await.unwrap();
+    let answer = ask(&mut nobody(&ours), target, hello).await.unwrap();
     assert_eq!(refusal(&answer), Some(Refusal::Version));
     // Another private network has another protocol.
-    let other: String = Group::Open.id().0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let open = format!("/novacula/{other}/node/1");
-    assert!(ask(&mut stranger(&open), target, Vec::new()).await.is_err());
+    let open = protocol(Group::Open.id(), 1);
+    assert!(ask(&mut nobody(&open), target, Vec::new()).await.is_err());
 }
 
 #[test]
@@ -163,8 +71,6 @@ fn a_hostile_peer_harms_nobody() {
     wait_met(&mut voices, 3, Duration::from_secs(30));
     let rss_before = daemons[0].rss_kib();
     let pid = internet.site(4).pid();
-    let group: String =
-        Group::Key([0x5f; 32]).id().0.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(GROUP_KEY, "5f".repeat(32));
 
     let hostile = std::thread::spawn(move || {
@@ -173,7 +79,7 @@ fn a_hostile_peer_harms_nobody() {
         move_into_link_name_space(network, Some(LinkNameSpaceType::Network)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            misbehave(&"/ip4/10.0.1.2/tcp/25725".parse().unwrap(), &group).await;
+            misbehave(&"/ip4/10.0.1.2/tcp/25725".parse().unwrap()).await;
             // Then connections, as many as one host can make, kept open and idle.
             let count = if is_full() { 10 * FLOOD } else { FLOOD };
             let mut open = Vec::new();

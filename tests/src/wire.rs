@@ -1,0 +1,202 @@
+//! The network side alone, without an agent around it: a real node behind the real driver
+//! ([`live`]), and a peer of our own making that speaks bytes ([`Stranger`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::request_response::{self, Codec, ProtocolSupport};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use novacula_catalog::Time;
+use novacula_catalog::node::{CERTIFICATE_SECS, Config, GroupId, HostCertificate, Start};
+use novacula_net::{Handle, Settings, Told};
+use tokio::sync::mpsc;
+
+use crate::simulation::hostile::{NOW, Peer};
+
+/// Longest wait of a stranger for an answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The name of the requests of a network of peers.
+#[must_use]
+pub fn protocol(group: GroupId, version: u8) -> String {
+    let group: String = group.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("/novacula/{group}/node/{version}")
+}
+
+/// A node behind libp2p on loopback, whose clock stands at [`NOW`]. Needs a tokio runtime.
+///
+/// # Panics
+/// When it can't be started.
+#[must_use]
+pub fn live(peer: Peer, config: Config) -> (Handle, mpsc::Receiver<Told>) {
+    let listen = ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"];
+    let settings = Settings {
+        listen: listen.map(|text| text.parse().expect("an address")).to_vec(),
+        announce: Vec::new(),
+        mdns: false,
+        relay: false,
+        behind_nat: false,
+        connections_max: 1_000,
+        record: None,
+        clock: Arc::new(|| NOW),
+    };
+    let start = Start {
+        certificate: HostCertificate::issue(&peer.site, peer.id(), Time(NOW.0 + CERTIFICATE_SECS)),
+        host: peer.host,
+        boot: NOW,
+        outbox: Vec::new(),
+        members: Vec::new(),
+        addresses: Vec::new(),
+    };
+    novacula_net::start(settings, start, config).expect("the network side starts")
+}
+
+/// The address of a node, once it listens.
+///
+/// # Panics
+/// When it does not listen within five seconds.
+pub async fn address_of(handle: &Handle, over: &str) -> Multiaddr {
+    for _ in 0..500 {
+        let view = handle.view(0).await.expect("it runs");
+        if let Some(found) = view.addresses.iter().find(|address| address.contains(over)) {
+            return found.parse().expect("an address");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it does not listen over {over}");
+}
+
+/// Bytes as they come, of any length.
+#[derive(Clone, Default)]
+pub struct Raw;
+
+impl Codec for Raw {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, _: &mut T) -> std::io::Result<Vec<u8>>
+    where
+        T: futures::AsyncRead + Unpin + Send,
+    {
+        Ok(Vec::new())
+    }
+
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> std::io::Result<Vec<u8>>
+    where
+        T: futures::AsyncRead + Unpin + Send,
+    {
+        let mut all = Vec::new();
+        io.read_to_end(&mut all).await?;
+        Ok(all)
+    }
+
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> std::io::Result<()>
+    where
+        T: futures::AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&bytes).await
+    }
+
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        _: &mut T,
+        _: Vec<u8>,
+    ) -> std::io::Result<()>
+    where
+        T: futures::AsyncWrite + Unpin + Send,
+    {
+        Ok(())
+    }
+}
+
+/// A peer that speaks bytes.
+pub type Stranger = Swarm<request_response::Behaviour<Raw>>;
+
+/// A peer that speaks `protocol`, with this key; one that is `quick` sends before the other side
+/// has agreed, as nodes do. Needs a tokio runtime.
+///
+/// # Panics
+/// When it can't be made.
+#[must_use]
+pub fn stranger(protocol: &str, key: Keypair, quick: bool) -> Stranger {
+    let protocol = StreamProtocol::try_from_owned(protocol.to_owned()).expect("a name");
+    SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .expect("TCP")
+        .with_quic()
+        .with_behaviour(|_| {
+            let config = request_response::Config::default()
+                .with_request_timeout(ANSWER_TIME_MAX)
+                .with_max_concurrent_streams(64);
+            let protocols = [(protocol, ProtocolSupport::Full)];
+            request_response::Behaviour::with_codec(Raw, protocols, config)
+        })
+        .expect("a behaviour")
+        .with_swarm_config(|config| {
+            let config = config.with_idle_connection_timeout(Duration::from_secs(120));
+            match quick {
+                true => config.with_substream_upgrade_protocol_override(Version::V1Lazy),
+                false => config,
+            }
+        })
+        .build()
+}
+
+/// The key of a peer as libp2p wants it.
+///
+/// # Panics
+/// Never: every seed is a key.
+#[must_use]
+pub fn keypair(peer: &Peer) -> Keypair {
+    Keypair::ed25519_from_bytes(peer.host.secret_bytes()).expect("a key")
+}
+
+/// Sends one request over a connection of its own; gives the bytes of the answer.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn ask(swarm: &mut Stranger, to: &Multiaddr, frame: Vec<u8>) -> Result<Vec<u8>, String> {
+    swarm.dial(to.clone()).map_err(|error| error.to_string())?;
+    let mut frame = Some(frame);
+    loop {
+        match swarm.select_next_some().await {
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                if let Some(frame) = frame.take() {
+                    swarm.behaviour_mut().send_request(&peer_id, frame);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { error, .. } => return Err(error.to_string()),
+            SwarmEvent::Behaviour(event) => {
+                if let Some(ended) = ended(event) {
+                    return ended;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a request ended with, if the event is the end of one.
+#[must_use]
+pub fn ended(event: request_response::Event<Vec<u8>, Vec<u8>>) -> Option<Result<Vec<u8>, String>> {
+    match event {
+        request_response::Event::Message {
+            message: request_response::Message::Response { response, .. },
+            ..
+        } => Some(Ok(response)),
+        request_response::Event::OutboundFailure { error, .. } => Some(Err(error.to_string())),
+        _ => None,
+    }
+}
