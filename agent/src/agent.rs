@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save};
 use novacula_catalog::{
-    Acts, Catalog, Fact, Facts, Filter, Identity, KEEP_OWN_OPINION_SECS, Match, Network, Probe,
-    Rates, Reporter, SEQ_BLOCK, Site, SiteId, Time, Token, Trust, judge,
+    Acts, Catalog, Fact, Facts, Filter, KEEP_OWN_OPINION_SECS, Match, Network, Probe, Rates,
+    Reporter, SEQ_BLOCK, Site, SiteId, Speaker, Time, Token, Trust, judge,
 };
 use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
@@ -31,6 +31,7 @@ use crate::canonical::{Canonical, GATE_CHARS};
 use crate::config::Config;
 use crate::correspondents::Correspondents;
 use crate::fingerprint::Fingerprint;
+use crate::hosts;
 use crate::maillog;
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -88,10 +89,10 @@ struct Settings {
 }
 
 impl Settings {
-    fn of(config: &Config, identity: &Identity, vouched: impl IntoIterator<Item = SiteId>) -> Self {
+    fn of(config: &Config, site: SiteId, vouched: impl IntoIterator<Item = SiteId>) -> Self {
         Self {
             rates: config.rates(),
-            trust: config.trust(identity.site(), vouched),
+            trust: config.trust(site, vouched),
             authserv_ids: config.authserv_ids.clone(),
             config: config.clone(),
             opinions_per_hour_max: config.opinions_per_hour_max,
@@ -129,7 +130,7 @@ pub struct Look {
 
 /// The agent.
 pub struct Agent {
-    identity: Identity,
+    identity: Speaker,
     network: peers::Network,
     data_dir: PathBuf,
     disk: Disk,
@@ -163,18 +164,19 @@ impl Agent {
     pub fn open(config: &Config, now: Time) -> Result<Self, AgentError> {
         let data_dir = config.data_dir.clone();
         let lock = lock_dir(&data_dir)?;
-        let identity = Identity::load_or_create(&data_dir.join("identity"))?;
-        let (disk, loaded) = Disk::open(&data_dir, identity.site(), now)?;
+        let identity = hosts::speaker(&data_dir, now)?;
+        let site = identity.site();
+        let (disk, loaded) = Disk::open(&data_dir, site, now)?;
         if let Some(path) = &loaded.set_aside {
             maillog::set_aside(path);
         }
-        let mut catalog = Catalog::new(identity.site(), config.statements_max);
+        let mut catalog = Catalog::new(site, config.statements_max);
         for witness in loaded.witnesses {
             catalog.insert(witness);
         }
         let vouched = loaded.network.vouched.clone();
         let state = State {
-            site: Site::new(identity.site(), Network::HOME, loaded.next_seq),
+            site: Site::in_lane(site, Network::HOME, identity.lane(), loaded.next_number),
             catalog,
             acts: loaded.acts,
             allowlist: Allowlist::of(loaded.allowed),
@@ -185,10 +187,10 @@ impl Agent {
             milters: Milters::default(),
             tokens: loaded.tokens.into_iter().map(|token| (token.hash, token)).collect(),
             quota: Quota::default(),
-            reserved: loaded.next_seq + SEQ_BLOCK,
+            reserved: loaded.next_number + SEQ_BLOCK,
         };
         Ok(Self {
-            settings: RwLock::new(Arc::new(Settings::of(config, &identity, vouched))),
+            settings: RwLock::new(Arc::new(Settings::of(config, site, vouched))),
             network: peers::Network::new(config, loaded.network),
             identity,
             data_dir,
@@ -205,7 +207,7 @@ impl Agent {
 
     /// Takes over what a new configuration may change.
     pub fn reload(&self, config: &Config) {
-        let settings = Arc::new(Settings::of(config, &self.identity, self.network.vouched()));
+        let settings = Arc::new(Settings::of(config, self.identity.site(), self.network.vouched()));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
@@ -266,11 +268,11 @@ impl Agent {
         now: Time,
     ) -> Option<Vec<u8>> {
         // Without reserved numbers nothing may be stated: they wait for the disk.
-        if state.site.next_seq() >= state.reserved {
+        if state.site.next_number() >= state.reserved {
             return None;
         }
         let witness = state.site.sight(matches, &read.probe, read.facts, recipients, now)?;
-        let signed = witness.statement.sign(&self.identity);
+        let signed = self.identity.sign(&witness.statement);
         state.catalog.insert(witness.clone());
         self.disk.save_soon(Save::Statement(Box::new(witness), signed.clone()));
         self.metrics.sightings.inc();
@@ -324,8 +326,8 @@ impl Agent {
             state.catalog.expire(now);
             state.correspondents.expire(now);
             state.acts.expire(now.minus_secs(KEEP_OWN_OPINION_SECS));
-            let low = state.site.next_seq() + SEQ_BLOCK / 2 >= state.reserved;
-            low.then(|| state.site.next_seq() + SEQ_BLOCK)
+            let low = state.site.next_number() + SEQ_BLOCK / 2 >= state.reserved;
+            low.then(|| state.site.next_number() + SEQ_BLOCK)
         };
         let saves = [Save::Expire(now)].into_iter().chain(upto.map(Save::Reserve)).collect();
         if self.disk.save_now(saves).await.is_ok()

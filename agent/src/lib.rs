@@ -9,6 +9,7 @@ mod canonical;
 mod config;
 mod correspondents;
 mod fingerprint;
+pub mod hosts;
 mod maillog;
 mod message;
 mod metrics;

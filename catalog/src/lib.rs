@@ -17,6 +17,7 @@ mod judgement;
 mod learning;
 mod matching;
 pub mod node;
+mod signing;
 mod site;
 mod spread;
 mod statement;
@@ -38,6 +39,7 @@ pub use matching::{
     Match, NILSIMSA_OF_FOUR_BITS, NILSIMSA_OF_THREE_BITS, NILSIMSA_OF_TWO_BITS, Probe,
     SHARED_OF_END, SHARED_UNVERIFIED, Shared, compare,
 };
+pub use signing::{Speaker, lane_of};
 pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
 pub use spread::Spread;
 pub use statement::{

@@ -8,6 +8,7 @@ use crate::clock::{EPOCH_SECS, Epoch, Time};
 use crate::entry::{Network, Witness};
 use crate::identity::SiteId;
 use crate::matching::{Match, Probe};
+use crate::signing::{lane_of, number_of, seq_of};
 use crate::statement::{Class, Copies, Facts, Kind, MailId, Opinion, Statement};
 
 /// Copies of one mail within this time are the same delivery (a list, a forwarder, a secondary
@@ -24,16 +25,24 @@ pub const SEQ_BLOCK: u64 = 1 << 20;
 pub struct Site {
     id: SiteId,
     network: Network,
-    next_seq: u64,
+    lane: u16,
+    next_number: u64,
     copies: HashMap<MailId, u32>,
     by_epoch: BTreeMap<Epoch, Vec<MailId>>,
 }
 
 impl Site {
-    /// A site that gives `next_seq` to its next statement. It must never have used that number.
+    /// A site whose one host gives `next_number` next. It must never have used that number.
     #[must_use]
-    pub fn new(id: SiteId, network: Network, next_seq: u64) -> Self {
-        Self { id, network, next_seq, copies: HashMap::new(), by_epoch: BTreeMap::new() }
+    pub fn new(id: SiteId, network: Network, next_number: u64) -> Self {
+        Self::in_lane(id, network, 0, next_number)
+    }
+
+    /// One host of a site with many, which gives its numbers in `lane`.
+    #[must_use]
+    pub fn in_lane(id: SiteId, network: Network, lane: u16, next_number: u64) -> Self {
+        let (copies, by_epoch) = (HashMap::new(), BTreeMap::new());
+        Self { id, network, lane, next_number, copies, by_epoch }
     }
 
     /// Who it is.
@@ -48,10 +57,10 @@ impl Site {
         self.network
     }
 
-    /// The number that its next statement gets.
+    /// The running number that its next statement gets.
     #[must_use]
-    pub fn next_seq(&self) -> u64 {
-        self.next_seq
+    pub fn next_number(&self) -> u64 {
+        self.next_number
     }
 
     /// The site received a copy. States it when it is a new mail or its copies pass a step;
@@ -93,6 +102,10 @@ impl Site {
         received: Time,
         now: Time,
     ) -> Witness {
+        // Above all that the site's hosts said of it: the latest word is the site's.
+        let own = matches.iter().map(|found| &found.witness.statement);
+        let known = own.filter(|own| own.site == self.id).map(|own| number_of(own.seq)).max();
+        self.next_number = self.next_number.max(known.map_or(0, |known| known + 1));
         let mail = self.mail_of(matches, received).unwrap_or(self.next_mail());
         let said = matches.iter().map(|found| &found.witness.statement).find(|statement| {
             statement.site == self.id
@@ -117,11 +130,13 @@ impl Site {
             .map(|statement| statement.mail)
     }
 
-    /// The site's own sighting of the same mail in the last two hours, with its copies.
+    /// This host's sighting of the same mail in the last two hours, with its copies. Another
+    /// host's count is its own: two that raise one count would overwrite each other.
     fn same_mail<'a>(&self, matches: &'a [Match], now: Time) -> Option<(&'a Statement, Copies)> {
         let since = now.minus_secs(SAME_MAIL_SECS).epoch();
         let own = matches.iter().map(|found| &found.witness.statement);
-        own.filter(|own| own.site == self.id && own.epoch >= since)
+        own.filter(|own| own.site == self.id && lane_of(own.mail.0) == self.lane)
+            .filter(|own| own.epoch >= since)
             .filter_map(|own| match own.kind {
                 Kind::Sighting { copies, .. } => Some((own, copies)),
                 Kind::Opinion { .. } => None,
@@ -132,7 +147,7 @@ impl Site {
     /// The name that a mail gets whose first statement comes now.
     #[must_use]
     pub fn next_mail(&self) -> MailId {
-        MailId(self.next_seq)
+        MailId(seq_of(self.next_number, self.lane))
     }
 
     fn state(
@@ -143,8 +158,8 @@ impl Site {
         probe: &Probe,
         kind: Kind,
     ) -> Witness {
-        let seq = self.next_seq;
-        self.next_seq += 1;
+        let seq = seq_of(self.next_number, self.lane);
+        self.next_number += 1;
         let keys = probe.emitted().to_vec();
         let statement = Statement::new(self.id, mail, seq, epoch, keys, kind);
         Witness { statement, network: self.network, nilsimsa: probe.nilsimsa(), kept_from }
@@ -242,13 +257,42 @@ mod tests {
     }
 
     #[test]
+    fn hosts_of_a_site_count_apart_and_the_latest_word_is_the_sites() {
+        let id = SiteId([1; 32]);
+        let mut catalog = Catalog::new(id, 1000);
+        let mut hosts = [3, 1, 2].map(|lane| Site::in_lane(id, Network::HOME, lane, 100));
+        hosts[2].next_number = 5;
+        let probe = Rig::probe(7, START);
+        let mut numbers = std::collections::HashSet::new();
+        for host in &mut hosts {
+            let matches = catalog.matches(&probe);
+            let seen = host.sight(&matches, &probe, Facts::default(), 1, START).unwrap();
+            numbers.insert(seen.statement.seq);
+            catalog.insert(seen);
+        }
+        assert_eq!((catalog.len(), numbers.len()), (3, 3), "a statement each, a number each");
+        for (host, opinion) in [(0, Opinion::Report), (2, Opinion::Revoke), (1, Opinion::Report)] {
+            let matches = catalog.matches(&probe);
+            let said = hosts[host].opine(&matches, &probe, opinion, START, START);
+            assert!(numbers.insert(said.statement.seq));
+            catalog.insert(said.clone());
+            let now: Vec<_> = catalog.matches(&probe);
+            let opinions = now.iter().map(|found| &found.witness.statement);
+            let last =
+                opinions.filter(|one| one.class() == Class::Opinion).max_by_key(|one| one.seq);
+            assert_eq!(last.unwrap(), &said.statement, "host {host}");
+            assert_eq!(catalog.opinions(), 1, "of one mail the site has one opinion");
+        }
+    }
+
+    #[test]
     fn no_number_is_given_twice() {
         let mut rig = Rig::new();
-        let mut last = rig.site.next_seq();
+        let mut last = rig.site.next_number();
         for at in 0..50 {
             if rig.copy(at % 5, at * 600).is_some() {
-                assert!(rig.site.next_seq() > last);
-                last = rig.site.next_seq();
+                assert!(rig.site.next_number() > last);
+                last = rig.site.next_number();
             }
         }
     }

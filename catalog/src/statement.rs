@@ -5,7 +5,7 @@
 
 use crate::clock::Epoch;
 use crate::digest::{Key, Nilsimsa};
-use crate::identity::{Identity, SiteId};
+use crate::identity::SiteId;
 
 /// Most keys a statement may carry (DESIGN 3.2).
 pub const KEYS_MAX: usize = 24;
@@ -238,7 +238,9 @@ pub struct Statement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
     /// A version that this program does not speak.
-    #[error("read a statement of version {0}: this program knows version {VERSION}")]
+    #[error(
+        "read a statement of version {0}: this program knows versions {VERSION} and {VERSION_OF_HOST}"
+    )]
     Version(u8),
     /// Too short, too long, or a value outside its range.
     #[error("read a statement: its bytes are malformed")]
@@ -248,14 +250,13 @@ pub enum StatementError {
     Signature,
 }
 
+/// Most bytes of a signed statement: 24 keys, a Nilsimsa digest, and a host's certificate with
+/// two signatures ([`crate::signing`]).
+pub const SIGNED_LEN_MAX: usize = 55 + 32 + KEYS_MAX * 8 + 102 + 64;
 /// Version byte of the format below.
-const VERSION: u8 = 1;
-/// Keeps these signatures apart from any other use of the key.
-const SIGNING_CONTEXT: &[u8] = b"novacula statement\0";
-/// Bytes of a signature.
-const SIGNATURE_LEN: usize = 64;
-/// Most bytes of a signed statement: 24 keys and a Nilsimsa digest.
-pub const SIGNED_LEN_MAX: usize = 55 + 32 + KEYS_MAX * 8 + SIGNATURE_LEN;
+pub(crate) const VERSION: u8 = 1;
+/// Version byte of a statement that a host signed under its site's certificate.
+pub(crate) const VERSION_OF_HOST: u8 = 2;
 const OPINION_BIT: u8 = 0x80;
 const NILSIMSA_BIT: u8 = 0x40;
 
@@ -296,7 +297,7 @@ impl Statement {
     /// integers little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(56 + 32 + self.keys.len() * 8 + SIGNATURE_LEN);
+        let mut out = Vec::with_capacity(SIGNED_LEN_MAX);
         out.push(VERSION);
         out.push(self.kind.to_byte());
         out.extend_from_slice(&self.site.0);
@@ -310,44 +311,10 @@ impl Statement {
         out
     }
 
-    /// The bytes with the site's signature behind them.
-    #[must_use]
-    pub fn sign(&self, identity: &Identity) -> Vec<u8> {
-        let mut bytes = self.to_bytes();
-        let signature = identity.sign(&[SIGNING_CONTEXT, &bytes].concat());
-        bytes.extend_from_slice(&signature);
-        bytes
-    }
-
-    /// A statement from signed bytes whose signature was checked when they came in (our own
-    /// database).
-    ///
-    /// # Errors
-    /// [`StatementError::Version`] or [`StatementError::Malformed`].
-    pub fn decode(signed: &[u8]) -> Result<Self, StatementError> {
-        let body = signed.len().checked_sub(SIGNATURE_LEN).ok_or(StatementError::Malformed)?;
-        Self::decode_body(&signed[..body])
-    }
-
-    /// A statement from signed bytes of anybody.
-    ///
-    /// # Errors
-    /// [`StatementError`]; the cheap checks come before the signature.
-    pub fn decode_verified(signed: &[u8]) -> Result<Self, StatementError> {
-        let statement = Self::decode(signed)?;
-        let (body, tail) = signed.split_at(signed.len() - SIGNATURE_LEN);
-        let signature: &[u8; SIGNATURE_LEN] =
-            tail.try_into().map_err(|_| StatementError::Malformed)?;
-        if !statement.site.verifies(&[SIGNING_CONTEXT, body].concat(), signature) {
-            return Err(StatementError::Signature);
-        }
-        Ok(statement)
-    }
-
-    fn decode_body(body: &[u8]) -> Result<Self, StatementError> {
+    pub(crate) fn decode_body(body: &[u8]) -> Result<Self, StatementError> {
         let mut input = Input(body);
         let version = input.byte()?;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_OF_HOST {
             return Err(StatementError::Version(version));
         }
         let kind_byte = input.byte()?;
@@ -407,6 +374,7 @@ impl Input<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Identity;
     use proptest::prelude::*;
 
     fn sighting() -> Statement {
@@ -449,8 +417,10 @@ mod tests {
         }
         assert!(Statement::decode_verified(&[&signed[..], &[0]].concat()).is_err());
         let mut newer = signed;
+        newer[0] = 3;
+        assert_eq!(Statement::decode_verified(&newer), Err(StatementError::Version(3)));
         newer[0] = 2;
-        assert_eq!(Statement::decode_verified(&newer), Err(StatementError::Version(2)));
+        assert!(Statement::decode_verified(&newer).is_err(), "no host's word stands behind it");
     }
 
     #[test]

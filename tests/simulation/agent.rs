@@ -38,7 +38,7 @@ impl World {
         let at = &mut self.sites[site];
         at.node.as_ref()?;
         let sighting = at.site.sight(&matches, &probe, Facts::default(), 1, wall);
-        let signed = sighting.as_ref().map(|witness| witness.statement.sign(&at.identity));
+        let signed = sighting.as_ref().map(|witness| at.speaker.sign(&witness.statement));
         let truth = self.ledger.sites_that_saw(&probe, at.id());
         let known: Vec<Arc<Witness>> = matches.iter().map(|one| Arc::clone(&one.witness)).collect();
         if let Some(witness) = sighting {
@@ -104,7 +104,7 @@ impl World {
         let at = &mut self.sites[site];
         at.node.as_ref()?;
         let witness = at.site.opine(&matches, &probe, opinion, wall, wall);
-        let signed = witness.statement.sign(&at.identity);
+        let signed = at.speaker.sign(&witness.statement);
         let seq = witness.statement.seq;
         at.disk.outbox.insert(seq, signed.clone());
         at.disk.own.push(witness.clone());

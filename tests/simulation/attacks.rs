@@ -266,6 +266,56 @@ fn a_private_network_lets_in_who_knows_the_key_or_is_on_the_list() {
 }
 
 #[test]
+fn two_nodes_speak_the_highest_version_that_both_know() {
+    let peer = Peer::new(1);
+    for (ours, theirs, spoken) in [
+        ((1, 1), (1, 2), Some(1)),
+        ((1, 2), (1, 1), Some(1)),
+        ((1, 2), (1, 2), Some(2)),
+        ((1, 1), (2, 2), None),
+        ((2, 2), (1, 1), None),
+        ((1, 1), (2, 1), None),
+    ] {
+        let mut target = Target::new(&[], Config { versions: ours, ..Config::default() });
+        let Request::Hello { group, record, .. } = peer.hello(&Group::Open, &Group::Open) else {
+            unreachable!()
+        };
+        let hello = Request::Hello { versions: theirs, group, record };
+        let answer = target.frame(&peer, hello.encode());
+        let expected = spoken.ok_or(Refusal::Version);
+        let found = match &answer {
+            Response::Welcome { version, .. } => Ok(*version),
+            Response::Refused { why, .. } => Err(*why),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{ours:?} and {theirs:?}");
+        let refused = target.node.counters().versions_refused;
+        assert_eq!(refused, u64::from(spoken.is_none()), "{ours:?} and {theirs:?}");
+    }
+}
+
+#[test]
+fn a_host_keeps_to_its_lane() {
+    let first = Peer::new(0);
+    let mut peers = peers(4);
+    let host = Peer { host: Peer::new(10).host, site: first.site };
+    peers.push(host);
+    let lane = 7;
+    let mut target = Target::in_lanes(&peers, &[(4, lane)], Config::default());
+    let host = &peers[4];
+    let say = |seq: u64| host.record_of(&host.statement(seq, NOW.epoch(), vec![Key(1)], false));
+    let standing = |answer| match answer {
+        Response::Observed { standing, .. } => Some(standing),
+        _ => None,
+    };
+    let own = target.frame(host, say(5 << 16 | u64::from(lane)));
+    assert_eq!(standing(own), Some(Standing::Kept));
+    let other = target.frame(host, say(5 << 16));
+    assert_eq!(standing(other), Some(Standing::False), "the number of the host with the key");
+    assert_eq!(target.node.counters().statements_foreign, 1);
+}
+
+#[test]
 fn many_hosts_of_one_site_are_one_site() {
     let mut peers = peers(4);
     peers.extend(

@@ -39,9 +39,19 @@ impl Peer {
         NodeId::of(&self.host)
     }
 
-    fn record(&self, address: IpAddr, observers: &[&Peer]) -> MemberRecord {
+    /// The frame by which it states a record of a statement, under its first key.
+    #[must_use]
+    pub fn record_of(&self, statement: &Statement) -> Vec<u8> {
+        let Statement { mail, seq, epoch, kind, .. } = *statement;
+        let keys = statement.keys().to_vec();
+        let said = Said::Record { mail, seq, epoch, kind, home: keys[0] };
+        let observe = Observe { keys, ask: 0, under: 1, said, inline: false, known: Vec::new() };
+        Request::Observe(observe).encode()
+    }
+
+    fn record(&self, address: IpAddr, observers: &[&Peer], lane: u16) -> MemberRecord {
         let until = Time(NOW.0 + 1_000_000);
-        let certificate = HostCertificate::issue(&self.site, self.id(), until);
+        let certificate = HostCertificate::issue_lane(&self.site, self.id(), until, lane);
         let seen = observers.iter().map(|by| Observation::make(&by.host, self.id(), address, NOW));
         let addresses = vec![address.to_string()];
         MemberRecord::make(&self.host, &Group::Open, certificate, NOW, addresses, seen.collect())
@@ -82,6 +92,12 @@ impl Target {
     /// A node, with settings of the test's choice.
     #[must_use]
     pub fn new(peers: &[Peer], config: Config) -> Self {
+        Self::in_lanes(peers, &[], config)
+    }
+
+    /// The same; peers that have not their site's key, by place, with the lane that they have.
+    #[must_use]
+    pub fn in_lanes(peers: &[Peer], lanes: &[(usize, u16)], config: Config) -> Self {
         let own = Peer::new(60_000);
         let mut rng = fastrand::Rng::with_seed(1);
         let at = |number: usize| -> IpAddr {
@@ -95,10 +111,11 @@ impl Target {
             .map(|(number, peer)| {
                 let others: Vec<&Peer> =
                     observers.iter().filter(|one| one.id() != peer.id()).take(2).copied().collect();
-                std::sync::Arc::new(peer.record(at(number), &others))
+                let lane = lanes.iter().find(|(of, _)| *of == number).map_or(0, |(_, lane)| *lane);
+                std::sync::Arc::new(peer.record(at(number), &others, lane))
             })
             .collect();
-        members.push(std::sync::Arc::new(own.record(at(999), &observers)));
+        members.push(std::sync::Arc::new(own.record(at(999), &observers, 0)));
         let certificate = HostCertificate::issue(&own.site, own.id(), Time(NOW.0 + 1_000_000));
         let start = Start {
             host: own.host,

@@ -16,7 +16,7 @@ pub const DEADLINE_MS: u64 = 150;
 /// Options with a network for each site while there are fewer than 200.
 #[must_use]
 pub fn options(seed: u64, sites: usize, faults: Faults) -> Options {
-    Options { seed, sites, networks: sites.min(200), faults, group: Group::Open }
+    Options { seed, sites, hosts: 1, networks: sites.min(200), faults, group: Group::Open }
 }
 
 /// What a flow of mail cost and found.

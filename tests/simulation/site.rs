@@ -10,7 +10,7 @@ use novacula_catalog::node::{
     WireError,
 };
 use novacula_catalog::{
-    Catalog, Identity, Network, Site, SiteId, Statement, StatementError, Time, Witness,
+    Catalog, Identity, Network, Site, SiteId, Speaker, Statement, StatementError, Time, Witness,
 };
 
 type CheckedMember = Result<Arc<MemberRecord>, WireError>;
@@ -52,15 +52,17 @@ pub struct Disk {
     pub own: Vec<Witness>,
 }
 
-/// A site with one host.
+/// One host of a site.
 pub struct SimSite {
-    /// The site's key pair.
-    pub identity: Identity,
+    /// Who signs on it.
+    pub speaker: Speaker,
     seed: [u8; 32],
     /// Where its host is.
     pub address: IpAddr,
     /// How wrong its clock is, in seconds.
     pub skew_secs: i64,
+    /// Versions that its node speaks, oldest and newest.
+    pub versions: (u8, u8),
     /// The node, while it runs.
     pub node: Option<Node>,
     /// How often it started.
@@ -78,26 +80,37 @@ pub struct SimSite {
 const STATEMENTS_MAX: usize = 20_000;
 
 impl SimSite {
-    /// Site number `index` in network number `network`.
+    /// Host number `index` in network number `network`; so many `hosts` one after another are of
+    /// one site, and the first of them has its key.
+    ///
+    /// # Panics
+    /// When there are more hosts than lanes.
     #[must_use]
-    pub fn new(index: usize, network: usize, start: Time) -> Self {
-        let seed_of =
-            |what: &[u8]| *blake3::hash(&[what, &index.to_le_bytes()[..]].concat()).as_bytes();
-        let identity = Identity::from_seed(&seed_of(b"site"));
-        let seed = seed_of(b"host");
-        let host = NodeId::of(&Identity::from_seed(&seed));
+    pub fn new(index: usize, network: usize, hosts: usize, start: Time) -> Self {
+        let seed_of = |what: &[u8], number: usize| {
+            *blake3::hash(&[what, &number.to_le_bytes()[..]].concat()).as_bytes()
+        };
+        let identity = Identity::from_seed(&seed_of(b"site", index / hosts));
+        let seed = seed_of(b"host", index);
+        let host = Identity::from_seed(&seed);
         let until = Time(start.0 + 400 * 24 * 3600);
-        let certificate = HostCertificate::issue(&identity, host, until);
+        let lane = u16::try_from(index % hosts).expect("a lane");
+        let certificate = HostCertificate::issue_lane(&identity, NodeId::of(&host), until, lane);
+        let speaker = match lane {
+            0 => Speaker::with_site_key(identity),
+            _ => Speaker::certified(host, certificate.clone(), start).expect("a certificate"),
+        };
         let (high, low) = (network / 200 + 1, network % 200);
         let byte = |value: usize| u8::try_from(value % 256).unwrap_or(0);
         let address = Ipv4Addr::new(byte(high), byte(low), byte(index / 250), byte(index % 250));
-        let site = Site::new(identity.site(), Network::HOME, 0);
-        let catalog = Catalog::new(identity.site(), STATEMENTS_MAX);
+        let site = Site::in_lane(speaker.site(), Network::HOME, lane, 0);
+        let catalog = Catalog::new(speaker.site(), STATEMENTS_MAX);
         Self {
-            identity,
+            speaker,
             seed,
             address: address.into(),
             skew_secs: 0,
+            versions: Config::default().versions,
             node: None,
             boots: 0,
             disk: Disk::default(),
@@ -116,7 +129,7 @@ impl SimSite {
     /// Its site.
     #[must_use]
     pub fn id(&self) -> SiteId {
-        self.identity.site()
+        self.speaker.site()
     }
 
     /// The host's key pair.
@@ -146,14 +159,15 @@ impl SimSite {
             self.catalog.insert(witness.clone());
         }
         // The agent reserves numbers in blocks: after a restart it goes on above all of them.
-        let next_seq = self.site.next_seq() + 1_000;
-        self.site = Site::new(self.id(), Network::HOME, next_seq);
+        let next_number = self.site.next_number() + 1_000;
+        self.site = Site::in_lane(self.id(), Network::HOME, self.speaker.lane(), next_number);
         let config = Config {
             group: group.clone(),
             prefix: PrefixBits::default(),
             bootstrap,
             verifier: Arc::clone(verifier) as Arc<dyn Verifier>,
             hot_max: 2_000,
+            versions: self.versions,
             ..Config::default()
         };
         let start = Start {

@@ -48,8 +48,10 @@ impl Faults {
 pub struct Options {
     /// Decides everything.
     pub seed: u64,
-    /// Sites, each with one host.
+    /// Hosts of all sites.
     pub sites: usize,
+    /// Hosts of one site.
+    pub hosts: usize,
     /// Networks that they are spread over.
     pub networks: usize,
     /// What goes wrong.
@@ -130,8 +132,9 @@ impl World {
     pub fn new(options: Options) -> Self {
         let mut rng = fastrand::Rng::with_seed(options.seed);
         let networks = options.networks.max(1);
-        let mut sites: Vec<SimSite> =
-            (0..options.sites).map(|index| SimSite::new(index, index % networks, START)).collect();
+        let mut sites: Vec<SimSite> = (0..options.sites)
+            .map(|index| SimSite::new(index, index % networks, options.hosts.max(1), START))
+            .collect();
         let skew = options.faults.skew_secs;
         for site in &mut sites {
             site.skew_secs = if skew == 0 { 0 } else { rng.i64(-skew..=skew) };

@@ -34,6 +34,9 @@ pub struct NetworkState {
     pub hot: usize,
     /// Peers say that this host's clock is wrong.
     pub clock_disputed: bool,
+    /// Other hosts that give the same numbers in the name of this site.
+    #[serde(default)]
+    pub twins: usize,
     /// What peers found when they dialled back: `public`, `private` or `unknown`.
     pub nat: String,
     /// Every counter of the network side.

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use novacula_catalog::IdentityError;
 use novacula_catalog::store::StoreError;
 
 use crate::allowlist::PatternError;
+use crate::hosts::HostError;
 
 /// Why the agent can't do it.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The identity is unusable.
+    /// Who this is can't be told.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Identity(#[from] HostError),
     /// The database is unusable.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -35,7 +35,7 @@ impl Agent {
             links: read.canonical.links.iter().map(link_text).collect(),
             fingerprint: digests(&read.canonical, &read.fingerprint),
             would_send: stated
-                .map_or_else(String::new, |witness| hex(witness.statement.to_bytes())),
+                .map_or_else(String::new, |witness| hex(self.identity.body(&witness.statement))),
             terms: judgement.terms.iter().map(term).collect(),
             odds_nats: judgement.odds_nats,
             threshold_nats: settings.rates.threshold_nats,

@@ -147,7 +147,7 @@ impl Agent {
         let (mut witness, mut told) = (None, None);
         if says != said || deed != Deed::Withdraw {
             let stated = state.site.opine(&matches, &read.probe, says, received, now);
-            let signed = stated.statement.sign(&self.identity);
+            let signed = self.identity.sign(&stated.statement);
             if !home_only {
                 saves.push(outbox(&stated, &signed));
                 told = Some(signed.clone());
@@ -156,8 +156,8 @@ impl Agent {
             witness = Some(stated);
         }
         // Numbers beyond the reserved block are reserved together with the opinion.
-        if state.site.next_seq() >= state.reserved {
-            saves.push(Save::Reserve(state.site.next_seq() + SEQ_BLOCK));
+        if state.site.next_number() >= state.reserved {
+            saves.push(Save::Reserve(state.site.next_number() + SEQ_BLOCK));
         }
         let note = note(deed, says, reach.words());
         let reply = reply(OpinionOutcome::Durable, says, note);

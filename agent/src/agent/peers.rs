@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use novacula_catalog::node::{
-    self, CERTIFICATE_SECS, Completeness, HostCertificate, Keep, MemberRecord, NodeId, Start,
+    self, CERTIFICATE_SECS, Completeness, Keep, MemberRecord, NodeId, Start,
 };
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
-use novacula_catalog::{Identity, Network as Place, Probe, Reporter, SiteId, Time, Witness};
+use novacula_catalog::{Network as Place, Probe, Reporter, SiteId, Time, Witness};
 use novacula_client::{Asked, Check, IdentityReply, Joined, Peer, Peers, Verdict};
 use novacula_net::{Handle, Settings, Told, View};
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::invite::Invite;
 use super::{Agent, AgentError, Caller, Look, judged};
 use crate::config::Config;
+use crate::hosts;
 use crate::maillog;
 
 /// Longest wait for others to take over what this host holds, when it stops: a supervisor kills
@@ -178,8 +179,7 @@ impl Agent {
 
     fn start_network(self: &Arc<Self>, now: Time) -> Result<Handle, String> {
         let config = &self.network.config;
-        let host = Identity::load_or_create(&self.data_dir.join("host"))
-            .map_err(|error| error.to_string())?;
+        let host = hosts::host_key(&self.data_dir).map_err(|error| error.to_string())?;
         let id = NodeId::of(&host);
         let members: Vec<Arc<MemberRecord>> = self
             .network
@@ -191,7 +191,7 @@ impl Agent {
         let own = members.iter().find(|record| record.node == id);
         let until = Time(now.0 + CERTIFICATE_SECS);
         let start = Start {
-            certificate: HostCertificate::issue(&self.identity, id, until),
+            certificate: self.identity.certificate_of(id, until),
             // Later than at every start before, whatever the clock did meanwhile.
             boot: Time(own.map_or(now.0, |own| now.0.max(own.boot.0 + 1))),
             host,

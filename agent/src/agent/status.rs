@@ -72,6 +72,7 @@ fn network_state(view: &View) -> NetworkState {
         outbox: status.outbox,
         hot: status.hot,
         clock_disputed: status.clock_disputed,
+        twins: status.twins,
         nat: view.nat.into(),
         counters: counters.map(|(name, _, count)| (name.to_owned(), count)).collect(),
     }

@@ -3,6 +3,7 @@
 
 mod doctor;
 mod forwarded;
+mod hosts;
 mod import;
 mod input;
 mod local;
@@ -123,11 +124,13 @@ enum Command {
     Status,
     /// Test every leg and say what to mend.
     Doctor,
-    /// Show this site's public key, this host's, and whose word counts here.
+    /// Show this site's public key; or let further hosts speak for the site.
     Identity {
         /// Print a code with which another site can join through this host.
         #[arg(long)]
         invite: bool,
+        #[command(subcommand)]
+        of: Option<hosts::Of>,
     },
     /// Join a network of peers, for good.
     Join {
@@ -237,7 +240,7 @@ fn failed_to(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let fragment = [
         "read ", "use ", "open ", "write ", "listen ", "accept ", "draw ", "store ", "start ",
-        "allow ", "remove ", "watch ",
+        "allow ", "remove ", "watch ", "certify ",
     ];
     if fragment.iter().any(|verb| text.starts_with(verb)) {
         return format!("failed to {text}");
@@ -268,7 +271,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Replay(args) => replay::run(global, args),
         Command::Status => local::status(global),
         Command::Doctor => doctor::run(global),
-        Command::Identity { invite } => peers::identity(global, *invite),
+        Command::Identity { of: Some(of), .. } => hosts::run(global, of),
+        Command::Identity { invite, .. } => peers::identity(global, *invite),
         Command::Join { place } => peers::join(global, place),
         Command::Peers => peers::peers(global),
         Command::Vouch { site, remove } => peers::vouch(global, site.as_deref(), *remove),

@@ -23,8 +23,21 @@ pub(super) fn legs(status: &Status) -> Vec<Leg> {
         clock(state),
         nat(state),
         placement(state),
-        Leg::new("identity", true, format!("site {}, host {}", status.site, state.node)),
+        identity(status, state),
     ]
+}
+
+fn identity(status: &Status, state: &NetworkState) -> Leg {
+    let text = format!("site {}, host {}", status.site, state.node);
+    match state.twins {
+        0 => Leg::new("identity", true, text),
+        twins => {
+            let text = format!(
+                "{text}: {twins} more hosts use this site's key, and give the same numbers to other statements, which peers take for lies; stop them, and let them speak by `novacula identity certify`"
+            );
+            Leg::new("identity", false, text)
+        }
+    }
 }
 
 fn members(state: &NetworkState) -> Leg {
@@ -33,6 +46,11 @@ fn members(state: &NetworkState) -> Leg {
         "on: {} hosts known, {} answer, {} connected; {} opinions on their way",
         state.members, state.up, state.connected, state.outbox
     );
+    let count = |name| state.counters.get(name).copied().unwrap_or(0);
+    if state.members < 2 && count("versions_refused") + count("groups_refused") > 0 {
+        let text = "hosts answer, but none takes this one in: they belong to another private network (compare group_key, group_sites) or speak another version (compare `novacula --version`)";
+        return Leg::new("network", false, text);
+    }
     if state.connected > 0 {
         return Leg::new("network", true, text);
     }
@@ -186,12 +204,16 @@ mod tests {
         check(well(), None);
         check(NetworkState { clock_disputed: true, ..well() }, Some("clock"));
         check(NetworkState { nat: "private".into(), ..well() }, Some("nat"));
+        check(NetworkState { twins: 1, ..well() }, Some("identity"));
         let tcp_only = NetworkState { counters: [].into(), ..well() };
         check(tcp_only, Some("udp"));
         let deaf = vec!["/ip4/1.2.3.4/udp/1/quic-v1".into()];
         check(NetworkState { addresses: deaf, ..well() }, Some("tcp"));
         check(NetworkState { connected: 0, ..well() }, Some("network"));
         check(NetworkState { connected: 0, members: 1, ..well() }, None);
+        let refused =
+            [("versions_refused".to_owned(), 1), ("connections_quic".to_owned(), 1)].into();
+        check(NetworkState { members: 1, counters: refused, ..well() }, Some("network"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::node::group::Group;
 use crate::node::host::{HostCertificate, PrefixBits};
 use crate::node::member::MemberRecord;
 use crate::node::verify::Verifier;
+use crate::node::wire::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 
 /// Independent regions of a key (DESIGN 4.2).
 pub const REGIONS: usize = 3;
@@ -27,6 +28,8 @@ pub struct Config {
     pub prefix: PrefixBits,
     /// Addresses to begin with, in the driver's form: bootstrap list and address book.
     pub bootstrap: Vec<String>,
+    /// The oldest and newest version of the frames that this node speaks.
+    pub versions: (u8, u8),
     /// Serves others and is placed by them; false for a node that only asks (tests, tools).
     pub serves: bool,
     /// Most records held for others (about 250 bytes each: 100 MB).
@@ -58,6 +61,7 @@ impl Default for Config {
             group: Group::Open,
             prefix: PrefixBits::default(),
             bootstrap: Vec::new(),
+            versions: (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION),
             serves: true,
             records_max: 400_000,
             statements_max: 100_000,

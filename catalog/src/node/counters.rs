@@ -30,6 +30,8 @@ counters! {
     requests_served: "Requests of peers answered.",
     requests_refused: "Requests of peers refused.",
     frames_malformed: "Frames that were malformed or too long.",
+    looks: "Members asked whether they are there.",
+    orphans: "Statements offered under keys whose holders are all gone.",
     versions_refused: "Peers refused for their protocol version.",
     groups_refused: "Peers refused because they belong to another network of peers.",
     strangers_refused: "Requests without a Hello before them.",

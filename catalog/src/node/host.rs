@@ -41,8 +41,10 @@ impl NodeId {
     }
 }
 
-/// Keeps signatures of certificates apart from any other use of the site's key.
+/// Keeps signatures of certificates apart from any other use of the site's key: those of a host
+/// with the site's key itself, and those that name a lane.
 const CERTIFICATE_CONTEXT: &[u8] = b"novacula host certificate\0";
+const LANE_CONTEXT: &[u8] = b"novacula host certificate 2\0";
 /// Keeps signatures of observations apart from any other use of the host's key.
 const OBSERVATION_CONTEXT: &[u8] = b"novacula observation\0";
 
@@ -57,32 +59,51 @@ pub struct HostCertificate {
     pub site: SiteId,
     /// The last epoch in which it is good.
     pub until: Epoch,
+    /// Which of the site's numbers the host gives ([`crate::lane_of`]): 0 is the host that has
+    /// the site's key, every other lane belongs to one host for good.
+    pub lane: u16,
     signature: [u8; 64],
 }
 
 impl HostCertificate {
-    /// Bytes on the wire: site, until, signature.
-    pub(crate) const LEN: usize = 32 + 4 + 64;
+    /// Bytes on the wire: site, until, signature, and in a lane its number.
+    pub(crate) const LEN_MAX: usize = 32 + 4 + 64 + 2;
+    /// Bytes of a host's word behind a statement: host, until, lane, signature.
+    pub(crate) const DELEGATION_LEN: usize = 32 + 4 + 2 + 64;
 
     /// The site whose key is `site` certifies `host` until `until`.
     #[must_use]
     pub fn issue(site: &Identity, host: NodeId, until: Time) -> Self {
+        Self::issue_lane(site, host, until, 0)
+    }
+
+    /// The same for a host that has not the site's key, and gives its numbers in `lane`.
+    #[must_use]
+    pub fn issue_lane(site: &Identity, host: NodeId, until: Time, lane: u16) -> Self {
         let until = until.epoch();
-        let signature = site.sign(&Self::signed_bytes(site.site(), host, until));
-        Self { site: site.site(), until, signature }
+        let signature = site.sign(&Self::signed_bytes(site.site(), host, until, lane));
+        Self { site: site.site(), until, lane, signature }
     }
 
     /// True when the site signed it for `host` and it is good at `now`.
     #[must_use]
     pub fn holds(&self, host: NodeId, now: Time) -> bool {
-        self.until >= now.epoch()
-            && self.site.verifies(&Self::signed_bytes(self.site, host, self.until), &self.signature)
+        self.holds_in(host, now.epoch())
+    }
+
+    /// True when the site signed it for `host` and it is good in `epoch`.
+    #[must_use]
+    pub(crate) fn holds_in(&self, host: NodeId, epoch: Epoch) -> bool {
+        let bytes = Self::signed_bytes(self.site, host, self.until, self.lane);
+        self.until >= epoch && self.site.verifies(&bytes, &self.signature)
     }
 
     /// Its bytes, to be handed to a host that does not hold the site's key.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        [&self.site.0[..], &self.until.0.to_le_bytes(), &self.signature].concat()
+        let lane = self.lane.to_le_bytes();
+        let lane = if self.lane == 0 { &[][..] } else { &lane };
+        [&self.site.0[..], &self.until.0.to_le_bytes(), &self.signature, lane].concat()
     }
 
     /// A certificate from its bytes; [`HostCertificate::holds`] says whether it is true.
@@ -91,19 +112,46 @@ impl HostCertificate {
     /// [`WireError`] when the length is not that of a certificate.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut input = Reader::new(bytes);
-        let certificate = Self::read(&mut input)?;
+        let certificate = Self::read(&mut input, bytes.len() == Self::LEN_MAX)?;
         input.end()?;
         Ok(certificate)
     }
 
-    pub(crate) fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+    pub(crate) fn read(input: &mut Reader<'_>, in_lane: bool) -> Result<Self, WireError> {
         let site = SiteId(input.array()?);
         let until = Epoch(input.u32()?);
-        Ok(Self { site, until, signature: input.array()? })
+        let signature = input.array()?;
+        let lane = if in_lane { u16::from_le_bytes(input.array()?) } else { 0 };
+        // One encoding of a value: the first lane is never written.
+        if in_lane && lane == 0 {
+            return Err(WireError::Malformed);
+        }
+        Ok(Self { site, until, lane, signature })
     }
 
-    fn signed_bytes(site: SiteId, host: NodeId, until: Epoch) -> Vec<u8> {
-        [CERTIFICATE_CONTEXT, &site.0, &host.0, &until.0.to_le_bytes()].concat()
+    /// What stands behind a statement that `host` signed under this certificate.
+    pub(crate) fn delegation(&self, host: NodeId) -> Vec<u8> {
+        let (until, lane) = (self.until.0.to_le_bytes(), self.lane.to_le_bytes());
+        [&host.0[..], &until, &lane, &self.signature].concat()
+    }
+
+    /// The host, and its certificate by `site`, from what stands behind a statement.
+    pub(crate) fn of_delegation(site: SiteId, bytes: &[u8]) -> Result<(NodeId, Self), WireError> {
+        let mut input = Reader::new(bytes);
+        let host = NodeId(input.array()?);
+        let until = Epoch(input.u32()?);
+        let lane = u16::from_le_bytes(input.array()?);
+        let signature = input.array()?;
+        input.end()?;
+        Ok((host, Self { site, until, lane, signature }))
+    }
+
+    fn signed_bytes(site: SiteId, host: NodeId, until: Epoch, lane: u16) -> Vec<u8> {
+        let until = until.0.to_le_bytes();
+        match lane {
+            0 => [CERTIFICATE_CONTEXT, &site.0, &host.0, &until].concat(),
+            _ => [LANE_CONTEXT, &site.0, &host.0, &until, &lane.to_le_bytes()].concat(),
+        }
     }
 }
 
@@ -212,7 +260,14 @@ mod tests {
         let (host, other) = (NodeId([2; 32]), NodeId([3; 32]));
         let certificate = HostCertificate::issue(&site, host, Time(NOW.0 + 3600));
         assert_eq!(HostCertificate::decode(&certificate.to_bytes()), Ok(certificate.clone()));
-        assert_eq!(certificate.to_bytes().len(), HostCertificate::LEN);
+        assert_eq!(certificate.to_bytes().len(), HostCertificate::LEN_MAX - 2);
+        let in_lane = HostCertificate::issue_lane(&site, host, Time(NOW.0 + 3600), 7);
+        assert_eq!(HostCertificate::decode(&in_lane.to_bytes()), Ok(in_lane.clone()));
+        assert!(in_lane.holds(host, NOW));
+        let moved = HostCertificate { lane: 8, ..in_lane.clone() };
+        assert!(!moved.holds(host, NOW), "another lane");
+        let first = HostCertificate { lane: 0, ..in_lane };
+        assert!(!first.holds(host, NOW), "the lane of the site's key");
         assert!(certificate.holds(host, NOW));
         assert!(!certificate.holds(other, NOW), "another host");
         assert!(!certificate.holds(host, Time(NOW.0 + 2 * 3600)), "after its time");

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use crate::clock::EPOCH_SECS;
 use crate::node::api::{Action, GossipVerdict, Keep, Now, Purpose, Topic};
-use crate::node::host::{NodeId, Observation};
+use crate::node::host::{NodeId, Observation, PrefixBits};
 use crate::node::member::{Draft, MemberRecord, OBSERVATIONS_MAX};
 use crate::node::membership::{Learnt, RENEW_SECS, part_of};
 use crate::node::state::{Node, Pending};
 use crate::node::wire::{
-    Gossip, MEMBER_BUCKETS, MEMBER_LIST_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
-    RESPONSE_LEN_MAX, Refusal, Request, Response,
+    Gossip, MEMBER_BUCKETS, MEMBER_LIST_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
 };
 
 /// How long a peer has to answer, in milliseconds.
@@ -92,6 +91,7 @@ impl Node {
             boot: self.boot,
             made: crate::clock::Time(now.wall.0.max(least)),
             leaving: self.meeting.leaving,
+            versions: self.config.versions,
             addresses: self.meeting.addresses.clone(),
             observations: if serves { self.meeting.observations.clone() } else { Vec::new() },
         };
@@ -113,7 +113,7 @@ impl Node {
     /// Says Hello to a peer.
     pub(crate) fn greet(&mut self, to: NodeId, now: Now) {
         let record = self.renew(now).to_bytes();
-        let versions = (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION);
+        let versions = self.config.versions;
         let group = self.config.group.id();
         let request = Request::Hello { versions, group, record };
         self.send(to, &request, Purpose::Hello, Pending::Hello, MEET_MS, now);
@@ -127,23 +127,21 @@ impl Node {
         record: &[u8],
         now: Now,
     ) -> Result<Response, Refusal> {
-        if versions.0 > PROTOCOL_VERSION || versions.1 < PROTOCOL_VERSION_MIN {
+        let (oldest, newest) = self.config.versions;
+        let version = versions.1.min(newest);
+        if version < versions.0.max(oldest) {
             self.counters.versions_refused += 1;
             return Err(Refusal::Version);
         }
-        let version = versions.1.min(PROTOCOL_VERSION);
         let theirs = self.checked(record, now).filter(|record| record.node == peer);
         let Some(theirs) = theirs else { return Err(Refusal::Record) };
-        if !self.config.group.accepts(&theirs.badge, theirs.node, &theirs.site()) {
-            self.counters.groups_refused += 1;
-            return Err(Refusal::Group);
-        }
+        self.admits(&theirs)?;
         match self.learn(theirs, now) {
             Learnt::Clock => return Err(Refusal::Clock),
             Learnt::Full => return Err(Refusal::Full),
             Learnt::New | Learnt::Newer | Learnt::Old => {}
         }
-        self.members.answered(peer);
+        self.members.answered(peer, now);
         let observed = self.links.get(&peer).and_then(|link| link.observed);
         let seen = observed.map(|address| Observation::make(&self.host, peer, address, now.wall));
         let record = self.renew(now).to_bytes();
@@ -159,7 +157,8 @@ impl Node {
         seen: Option<Observation>,
         now: Now,
     ) {
-        if !(PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&version) {
+        let (oldest, newest) = self.config.versions;
+        if !(oldest..=newest).contains(&version) {
             self.counters.versions_refused += 1;
             return;
         }
@@ -167,15 +166,14 @@ impl Node {
             self.fault(from);
             return;
         };
-        if !self.config.group.accepts(&theirs.badge, theirs.node, &theirs.site()) {
-            self.counters.groups_refused += 1;
+        if self.admits(&theirs).is_err() {
             self.out.push(Action::Ban { peer: from, secs: 0 });
             return;
         }
         if self.learn(theirs, now) == Learnt::Clock {
             self.clock_disputed = true;
         }
-        self.members.answered(from);
+        self.members.answered(from, now);
         if let Some(seen) = seen.filter(|seen| seen.by == from && seen.holds(self.id)) {
             self.observed_by(seen);
         }
@@ -188,10 +186,30 @@ impl Node {
             // The same word again says nothing new.
             Some(at) if own[at].address == seen.address => {}
             Some(at) => own[at] = seen,
-            None if own.len() < OBSERVATIONS_MAX => own.push(seen),
-            None => {}
+            None => {
+                // Where those here don't agree, as of a host with IPv4 and IPv6, the oldest goes.
+                if own.len() < OBSERVATIONS_MAX || !agrees(own, self.config.prefix) {
+                    let surplus = (own.len() + 1).saturating_sub(OBSERVATIONS_MAX);
+                    own.drain(..surplus);
+                    own.push(seen);
+                }
+            }
         }
         self.meeting.stale |= *own != before;
+    }
+
+    /// True when the member belongs here and there is a version that both speak.
+    fn admits(&mut self, record: &MemberRecord) -> Result<(), Refusal> {
+        if !self.config.group.accepts(&record.badge, record.node, &record.site()) {
+            self.counters.groups_refused += 1;
+            return Err(Refusal::Group);
+        }
+        let ((oldest, newest), theirs) = (self.config.versions, record.versions);
+        if newest.min(theirs.1) < oldest.max(theirs.0) {
+            self.counters.versions_refused += 1;
+            return Err(Refusal::Version);
+        }
+        Ok(())
     }
 
     /// A record whose signatures hold.
@@ -234,9 +252,11 @@ impl Node {
             self.fault(from);
             return GossipVerdict::Reject;
         };
-        if !self.config.group.accepts(&record.badge, record.node, &record.site()) {
-            self.counters.groups_refused += 1;
-            return GossipVerdict::Reject;
+        match self.admits(&record) {
+            Ok(()) => {}
+            // Others may speak with it.
+            Err(Refusal::Version) => return GossipVerdict::Accept,
+            Err(_) => return GossipVerdict::Reject,
         }
         let node = record.node;
         match self.learn(record, now) {
@@ -288,7 +308,7 @@ impl Node {
                 self.fault(from);
                 return;
             };
-            if self.config.group.accepts(&record.badge, record.node, &record.site()) {
+            if self.admits(&record).is_ok() {
                 let learnt = self.learn(record, now);
                 new += usize::from(matches!(learnt, Learnt::New | Learnt::Newer));
             }
@@ -337,16 +357,16 @@ impl Node {
         }
     }
 
-    /// Enough others said where they see this node.
+    /// Enough others said where they see this node, and agree.
     pub(crate) fn is_observed(&self) -> bool {
-        self.meeting.observations.len() >= OBSERVERS
+        agrees(&self.meeting.observations, self.config.prefix)
     }
 
     /// Asks members that did not yet say where they see this node.
     fn ask_observers(&mut self, now: Now, rng: &mut fastrand::Rng) {
         let own = &mut self.meeting.observations;
         own.retain(|one| now.wall.secs_since(one.epoch.start()) <= OBSERVED_SECS);
-        let enough = own.len() >= OBSERVERS || !self.config.serves;
+        let enough = agrees(own, self.config.prefix) || !self.config.serves;
         if enough || self.meeting.addresses.is_empty() {
             return;
         }
@@ -374,4 +394,10 @@ impl Node {
             (row.record.node != self.id && row.up()).then_some(row.record.node)
         })
     }
+}
+
+/// True when as many observers as are wanted saw one network.
+fn agrees(observations: &[Observation], prefix: PrefixBits) -> bool {
+    let networks = || observations.iter().map(|seen| prefix.network(seen.address));
+    networks().any(|network| networks().filter(|other| *other == network).count() >= OBSERVERS)
 }

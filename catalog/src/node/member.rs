@@ -19,10 +19,10 @@ pub const ADDRESS_LEN_MAX: usize = 192;
 /// Most observations in a record: two prove the place, a third survives one that is refused.
 pub const OBSERVATIONS_MAX: usize = 3;
 /// Longest record, in bytes.
-pub const RECORD_LEN_MAX: usize = 2
+pub const RECORD_LEN_MAX: usize = 4
     + 32
     + 16
-    + HostCertificate::LEN
+    + HostCertificate::LEN_MAX
     + 16
     + 1
     + ADDRESSES_MAX * (2 + ADDRESS_LEN_MAX)
@@ -33,6 +33,10 @@ pub const RECORD_LEN_MAX: usize = 2
 const OBSERVATION_LEN: usize = 32 + 16 + 4 + 64;
 const VERSION: u8 = 1;
 const LEAVING_BIT: u8 = 1;
+const LANE_BIT: u8 = 2;
+const VERSIONS_BIT: u8 = 4;
+/// Versions of the frames that a record without the bit above stands for.
+const VERSIONS: (u8, u8) = (1, 1);
 const CONTEXT: &[u8] = b"novacula member\0";
 
 /// What a host says of itself.
@@ -51,6 +55,8 @@ pub struct MemberRecord {
     pub made: Time,
     /// It is about to leave.
     pub leaving: bool,
+    /// The oldest and newest version of the frames that it speaks.
+    pub versions: (u8, u8),
     /// Where it is reached, in the driver's form (multiaddresses), best first.
     pub addresses: Arc<[String]>,
     /// Who saw it where.
@@ -65,6 +71,7 @@ pub(crate) struct Draft {
     pub(crate) boot: Time,
     pub(crate) made: Time,
     pub(crate) leaving: bool,
+    pub(crate) versions: (u8, u8),
     pub(crate) addresses: Vec<String>,
     pub(crate) observations: Vec<Observation>,
 }
@@ -72,8 +79,8 @@ pub(crate) struct Draft {
 impl MemberRecord {
     /// Signs a record; addresses and observations beyond their bounds are left out.
     pub(crate) fn sign(host: &Identity, draft: Draft) -> Self {
-        let Draft { badge, certificate, boot, made, leaving, mut addresses, mut observations } =
-            draft;
+        let Draft { badge, certificate, boot, made, leaving, versions, .. } = draft;
+        let Draft { mut addresses, mut observations, .. } = draft;
         addresses.retain(|address| address.len() <= ADDRESS_LEN_MAX);
         addresses.truncate(ADDRESSES_MAX);
         observations.truncate(OBSERVATIONS_MAX);
@@ -84,6 +91,7 @@ impl MemberRecord {
             boot,
             made,
             leaving,
+            versions,
             addresses: addresses.into(),
             observations,
             signature: [0; 64],
@@ -103,9 +111,19 @@ impl MemberRecord {
         observations: Vec<Observation>,
     ) -> Self {
         let badge = group.badge(NodeId::of(host));
-        let draft =
-            Draft { badge, certificate, boot: made, made, leaving: false, addresses, observations };
-        Self::sign(host, draft)
+        Self::sign(
+            host,
+            Draft {
+                badge,
+                certificate,
+                boot: made,
+                made,
+                leaving: false,
+                versions: VERSIONS,
+                addresses,
+                observations,
+            },
+        )
     }
 
     /// The site it speaks for, once [`MemberRecord::holds`].
@@ -142,7 +160,13 @@ impl MemberRecord {
 
     fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
-        out.extend([VERSION, if self.leaving { LEAVING_BIT } else { 0 }]);
+        let leaving = if self.leaving { LEAVING_BIT } else { 0 };
+        let in_lane = if self.certificate.lane == 0 { 0 } else { LANE_BIT };
+        let versions = if self.versions == VERSIONS { 0 } else { VERSIONS_BIT };
+        out.extend([VERSION, leaving | in_lane | versions]);
+        if versions != 0 {
+            out.extend([self.versions.0, self.versions.1]);
+        }
         out.extend(self.node.0);
         out.extend(self.badge);
         out.extend(self.certificate.to_bytes());
@@ -170,12 +194,16 @@ impl MemberRecord {
             other => return Err(WireError::Version(other)),
         }
         let flags = input.u8()?;
+        let versions = match flags & VERSIONS_BIT {
+            0 => VERSIONS,
+            _ => (input.u8()?, input.u8()?),
+        };
         let node = NodeId(input.array()?);
         let badge = input.array()?;
-        let certificate = HostCertificate::read(&mut input)?;
+        let certificate = HostCertificate::read(&mut input, flags & LANE_BIT != 0)?;
         let (boot, made) = (Time(input.u64()?), Time(input.u64()?));
         let count = usize::from(input.u8()?);
-        if count > ADDRESSES_MAX || flags & !LEAVING_BIT != 0 {
+        if count > ADDRESSES_MAX || flags & !(LEAVING_BIT | LANE_BIT | VERSIONS_BIT) != 0 {
             return Err(WireError::Malformed);
         }
         let mut addresses = Vec::with_capacity(count);
@@ -200,6 +228,7 @@ impl MemberRecord {
             boot,
             made,
             leaving,
+            versions,
             addresses,
             observations,
             signature,

@@ -39,6 +39,8 @@ pub(crate) struct Row {
     pub(crate) network: Network,
     /// When it is tried again; 0 while it answers.
     pub(crate) retry_ms: u64,
+    /// When it last answered or spoke; 0: not since this node started.
+    heard_ms: u64,
     /// Failures since it last answered.
     fails: u8,
     /// How often it came back: its holdings may have gaps from the times between.
@@ -223,7 +225,16 @@ impl Membership {
             self.sums[bucket_of(pos)] ^= sum_of(pos, record.made);
             self.sites.push((site_hash(record.site()), pos));
             let (network, placed) = self.judge(&record, CONFIRMED_BY + 1);
-            self.rows.push(Row { pos, record, network, retry_ms: 0, fails: 0, returns: 0, placed });
+            self.rows.push(Row {
+                pos,
+                record,
+                network,
+                retry_ms: 0,
+                heard_ms: 0,
+                fails: 0,
+                returns: 0,
+                placed,
+            });
         }
         self.sites.sort_unstable();
         self.changes += 1;
@@ -237,7 +248,8 @@ impl Membership {
         let site_at = self.sites.partition_point(|one| *one < of_site);
         self.sites.insert(site_at, of_site);
         let (network, placed) = self.judge(&record, self.rows.len());
-        let row = Row { pos, record, network, retry_ms: 0, fails: 0, returns: 0, placed };
+        let row =
+            Row { pos, record, network, retry_ms: 0, heard_ms: 0, fails: 0, returns: 0, placed };
         self.rows.insert(at, row);
         self.changes += 1;
         if self.rows.len() == CONFIRMED_BY + 2 {
@@ -280,10 +292,10 @@ impl Membership {
     }
 
     /// The member answered, or spoke: true when it did not before.
-    pub(crate) fn answered(&mut self, node: NodeId) -> bool {
+    pub(crate) fn answered(&mut self, node: NodeId, now: Now) -> bool {
         let Some(at) = self.index(node) else { return false };
         let row = &mut self.rows[at];
-        row.fails = 0;
+        (row.fails, row.heard_ms) = (0, now.ms);
         if row.up() {
             return false;
         }
@@ -321,6 +333,30 @@ impl Membership {
         let (before, after) = self.rows.split_at(start);
         let due = after.iter().chain(before).filter(|row| !row.up() && row.retry_ms <= now.ms);
         due.take(max).map(|row| row.record.node).collect()
+    }
+
+    /// Up to `max` members that answered when last spoken with, and were not heard of for
+    /// `quiet_ms`, beginning at a place on the ring; and the place to go on from.
+    pub(crate) fn quiet(
+        &self,
+        from: u64,
+        max: usize,
+        quiet_ms: u64,
+        now: Now,
+    ) -> (Vec<NodeId>, u64) {
+        let start = self.rows.partition_point(|row| row.pos < from);
+        let (before, after) = self.rows.split_at(start);
+        let mut found = Vec::with_capacity(max);
+        for row in after.iter().chain(before) {
+            if found.len() >= max {
+                return (found, row.pos);
+            }
+            let is_quiet = now.ms >= row.heard_ms.saturating_add(quiet_ms);
+            if row.up() && is_quiet && row.record.node != self.home {
+                found.push(row.record.node);
+            }
+        }
+        (found, from)
     }
 
     /// A member that did not answer is tried at the next occasion.

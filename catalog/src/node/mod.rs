@@ -28,6 +28,7 @@ mod serve;
 mod state;
 mod verify;
 mod view;
+mod watch;
 pub mod wire;
 
 pub use api::{

@@ -73,6 +73,18 @@ impl Iterator for Walk<'_> {
 
 /// The holders of `key` by the table of this node.
 pub(crate) fn place(members: &Membership, key: Key) -> Placement {
+    place_among(members, key, Row::holds)
+}
+
+/// True when nobody of those who would hold `key` if all members answered does answer: then what
+/// lay under it may be nowhere any more.
+pub(crate) fn is_orphan(members: &Membership, key: Key) -> bool {
+    let regular = place_among(members, key, |row| row.placed && !row.record.leaving);
+    let mut regular = regular.holders.iter().map(|at| &members.rows()[*at as usize]).peekable();
+    regular.peek().is_some() && regular.all(|row| !row.up())
+}
+
+fn place_among(members: &Membership, key: Key, may_hold: impl Fn(&Row) -> bool) -> Placement {
     let rows = members.rows();
     let mut found = Placement::default();
     for region in 0..REGIONS {
@@ -82,7 +94,7 @@ pub(crate) fn place(members: &Membership, key: Key) -> Placement {
             if found.holders.len() >= wanted || near.len() >= WALK_MAX {
                 break;
             }
-            if !rows[at].holds() || holds_already(&found, at) {
+            if !may_hold(&rows[at]) || holds_already(&found, at) {
                 continue;
             }
             near.push(at);
@@ -206,7 +218,21 @@ mod tests {
                 assert_eq!(*before, after);
             }
         }
-        assert!(members.answered(gone));
+        assert!(members.answered(gone, Now { wall: NOW, ms: 6 }));
         assert_eq!(before[0], holders(&members, mix(0)));
+    }
+
+    #[test]
+    fn a_key_is_an_orphan_when_all_six_are_gone() {
+        let mut members = table(200, 100);
+        let regular = holders(&members, 77);
+        for (ms, gone) in (1..).zip(&regular) {
+            assert!(!is_orphan(&members, Key(77)), "{ms} are left");
+            members.failed(*gone, true, Now { wall: NOW, ms });
+        }
+        assert!(is_orphan(&members, Key(77)));
+        assert!(holders(&members, 77).iter().all(|node| !regular.contains(node)));
+        members.answered(regular[3], Now { wall: NOW, ms: 9 });
+        assert!(!is_orphan(&members, Key(77)));
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Held {
 pub(crate) struct Body {
     pub(crate) signed: Arc<[u8]>,
     pub(crate) statement: Statement,
+    /// Sum over the keys that were offered for it as orphans, and to whom ([`super::watch`]).
+    pub(crate) tended: u64,
 }
 
 /// What became of a record.
@@ -56,7 +58,7 @@ struct Share {
 /// Everything held for others.
 pub(crate) struct Replica {
     keys: BTreeMap<Key, Held>,
-    bodies: HashMap<Tag, Body>,
+    bodies: BTreeMap<Tag, Body>,
     shares: HashMap<Network, Share>,
     heaviest: Network,
     sites: HashMap<SiteId, u64>,
@@ -102,7 +104,7 @@ impl Replica {
     pub(crate) fn new(records_max: usize, bodies_max: usize) -> Self {
         Self {
             keys: BTreeMap::new(),
-            bodies: HashMap::new(),
+            bodies: BTreeMap::new(),
             shares: HashMap::new(),
             heaviest: Network::HOME,
             sites: HashMap::new(),
@@ -141,6 +143,18 @@ impl Replica {
     /// A whole statement.
     pub(crate) fn body(&self, tag: Tag) -> Option<&Body> {
         self.bodies.get(&tag)
+    }
+
+    /// The next whole statements after a tag.
+    pub(crate) fn bodies_from(&self, tag: Tag, count: usize) -> impl Iterator<Item = (Tag, &Body)> {
+        self.bodies.range(tag..).take(count).map(|(tag, body)| (*tag, body))
+    }
+
+    /// Notes what was offered for a whole statement.
+    pub(crate) fn tended(&mut self, tag: Tag, sum: u64) {
+        if let Some(body) = self.bodies.get_mut(&tag) {
+            body.tended = sum;
+        }
     }
 
     /// True when the statement is known under the key, or a newer one of its mail is.
@@ -200,7 +214,7 @@ impl Replica {
             self.dropped += 1;
             return false;
         }
-        let body = Body { signed: signed.into(), statement: statement.clone() };
+        let body = Body { signed: signed.into(), statement: statement.clone(), tended: 0 };
         self.bodies.entry(tag).or_insert(body);
         true
     }

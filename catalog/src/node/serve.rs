@@ -14,6 +14,7 @@ use crate::node::wire::{
     Gossip, INLINE_MAX, Observe, Pointer, RESPONSE_LEN_MAX, Refusal, Request, Response, Said,
     Standing, Tag,
 };
+use crate::signing::lane_of;
 use crate::statement::Statement;
 
 /// What requests cost beside their keys, in keys: a digest looks at thousands of keys, a list of
@@ -108,37 +109,37 @@ impl Node {
             }
             Request::Observe(observe) => {
                 self.admit(peer, observe.keys.len(), now)?;
-                self.heard(peer);
+                self.heard(peer, now);
                 Ok(self.serve_observe(peer, &observe, now))
             }
             Request::Fetch(tags) => {
-                self.admit(peer, tags.len(), now)?;
-                self.heard(peer);
+                self.admit(peer, tags.len().max(1), now)?;
+                self.heard(peer, now);
                 let found = tags.iter().filter_map(|tag| self.whole(*tag));
                 Ok(Response::Statements(found.map(|signed| signed.to_vec()).collect()))
             }
             Request::Offer { here, refs } => {
                 self.admit(peer, refs.len(), now)?;
-                self.heard(peer);
+                self.heard(peer, now);
                 let lacking = self.want(peer, here, &refs);
                 Ok(Response::Lacking(u16::try_from(lacking).unwrap_or(u16::MAX)))
             }
             Request::Digest { first, last, sums } => {
                 self.admit(peer, DIGEST_COST, now)?;
-                self.heard(peer);
+                self.heard(peer, now);
                 Ok(self.serve_digest(peer, first, last, &sums))
             }
             Request::Members { start, sums } => {
                 self.admit(peer, MEMBERS_COST, now)?;
-                self.heard(peer);
+                self.heard(peer, now);
                 Ok(self.serve_members(start, &sums))
             }
         }
     }
 
     /// A member that speaks is there.
-    fn heard(&mut self, peer: NodeId) {
-        self.members.answered(peer);
+    fn heard(&mut self, peer: NodeId, now: Now) {
+        self.members.answered(peer, now);
     }
 
     fn serve_observe(&mut self, peer: NodeId, observe: &Observe, now: Now) -> Response {
@@ -173,7 +174,10 @@ impl Node {
                 (Statement::new(site, *mail, *seq, *epoch, vec![*home], *kind), None)
             }
         };
-        if statement.site != site {
+        // A host without its site's key gives numbers in its own lane only.
+        let lane = self.members.get(peer).map_or(0, |row| row.record.certificate.lane);
+        let foreign = signed.is_none() && lane != 0 && lane_of(statement.seq) != lane;
+        if statement.site != site || foreign {
             self.counters.statements_foreign += 1;
             self.fault(peer);
             return Standing::False;

@@ -20,6 +20,7 @@ use crate::node::query::{Job, Leg};
 use crate::node::quota::Quotas;
 use crate::node::repair::Repair;
 use crate::node::replica::Replica;
+use crate::node::watch::Watch;
 use crate::node::wire::{Gossip, Ref, Refusal, Request, Response, Tag};
 
 /// Regular work is done this often, in milliseconds.
@@ -51,6 +52,7 @@ pub struct Node {
     pub(crate) outbox: Outbox,
     pub(crate) hot: Hot,
     pub(crate) repair: Repair,
+    pub(crate) watch: Watch,
     pub(crate) quotas: Quotas,
     pub(crate) refused: HashSet<NodeId>,
     pub(crate) proofs: HashMap<SiteId, (Vec<u8>, Vec<u8>)>,
@@ -163,6 +165,9 @@ pub struct Status {
     pub hot: usize,
     /// Most peers, or one when meeting it, said that this node's clock is wrong.
     pub clock_disputed: bool,
+    /// Other hosts that answer and give the same numbers in the name of this site: its key, or
+    /// this host's, was copied.
+    pub twins: usize,
 }
 
 impl Node {
@@ -188,6 +193,7 @@ impl Node {
             deadlines: BTreeSet::new(),
             outbox: Outbox::default(),
             repair: Repair::default(),
+            watch: Watch::default(),
             refused: HashSet::new(),
             proofs: HashMap::new(),
             clock_disputed: false,
@@ -268,6 +274,8 @@ impl Node {
         self.try_outbox(now);
         self.offer_again(now);
         self.sweep(false, now);
+        self.look_around(now);
+        self.tend_orphans();
         self.fetch_wants(now);
         self.send_offers(now);
         self.compare_range(now, rng);
@@ -305,7 +313,7 @@ impl Node {
             let network = observed.map(|address| self.config.prefix.network(address));
             self.links.insert(peer, Link { observed, network, round_trip_ms: None });
         }
-        self.members.answered(peer);
+        self.members.answered(peer, now);
         // Who is known already need not be met again; one more observer is always welcome.
         if dialled && (self.members.get(peer).is_none() || !self.is_observed()) {
             self.greet(peer, now);
@@ -364,7 +372,7 @@ impl Node {
             self.failed(&sent, true, now);
             return;
         };
-        self.members.answered(sent.to);
+        self.members.answered(sent.to, now);
         if let Some(link) = self.links.get_mut(&sent.to) {
             let took = now.ms.saturating_sub(sent.at_ms) as f64;
             link.round_trip_ms =
@@ -419,6 +427,7 @@ impl Node {
     fn request_failed(&mut self, request: RequestId, why: Failure, now: Now) {
         let Some(sent) = self.pending.remove(&request) else { return };
         self.counters.requests_failed += 1;
+        self.counters.versions_refused += u64::from(why == Failure::Unsupported);
         let sure = matches!(why, Failure::Unreachable | Failure::Unsupported);
         self.failed(&sent, sure, now);
         self.drop_pending(sent.to, sent.what, now);

@@ -56,6 +56,11 @@ impl Node {
         let rows = self.members.rows();
         let placed = rows.iter().filter(|row| row.placed);
         let networks: HashSet<_> = placed.clone().map(|row| row.network).collect();
+        let own = &self.certificate;
+        let is_twin = |row: &&crate::node::membership::Row| {
+            let of = &row.record.certificate;
+            (of.site, of.lane) == (own.site, own.lane) && row.record.node != self.id && row.up()
+        };
         Status {
             members: rows.len(),
             up: rows.len() - self.members.down(),
@@ -69,6 +74,7 @@ impl Node {
             outbox: self.outbox.len(),
             hot: self.hot.len(),
             clock_disputed: self.clock_disputed,
+            twins: rows.iter().filter(is_twin).count(),
         }
     }
 

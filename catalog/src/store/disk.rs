@@ -140,8 +140,8 @@ pub struct Loaded {
     pub network: LoadedNetwork,
     /// Tokens of mail clients.
     pub tokens: Vec<Token>,
-    /// First number that no statement of this site has; a block from here is reserved.
-    pub next_seq: u64,
+    /// First running number that no statement of this host has; a block from here is reserved.
+    pub next_number: u64,
     /// Where a damaged database was put.
     pub set_aside: Option<PathBuf>,
 }
@@ -357,8 +357,8 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
     loaded.tokens = load_tokens(connection)?;
     let reserved: i64 =
         connection.query_row("SELECT seq_reserved FROM instance", [], |row| row.get(0))?;
-    loaded.next_seq = reserved.cast_unsigned();
-    let upto = (loaded.next_seq + SEQ_BLOCK).cast_signed();
+    loaded.next_number = reserved.cast_unsigned();
+    let upto = (loaded.next_number + SEQ_BLOCK).cast_signed();
     connection.execute("UPDATE instance SET seq_reserved = ?1", [upto])?;
     Ok(loaded)
 }
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn no_number_is_given_again_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let numbers: Vec<u64> = (0..3).map(|_| open(dir.path()).1.next_seq).collect();
+        let numbers: Vec<u64> = (0..3).map(|_| open(dir.path()).1.next_number).collect();
         let first = NOW.0 * NUMBERS_A_SECOND;
         assert_eq!(numbers, [first, first + SEQ_BLOCK, first + 2 * SEQ_BLOCK]);
     }
