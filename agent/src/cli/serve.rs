@@ -1,6 +1,7 @@
 //! `novacula serve`: the daemon. It stays in the foreground, as service managers want it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use novacula_agent::{Agent, Config, LogFormat, server};
@@ -15,6 +16,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{EXIT_OK, Global};
 
+/// Longest wait for what is still under way when all is said and stored.
+const STOP_TIME_MAX: Duration = Duration::from_secs(1);
+
 type Filter = tracing_subscriber::reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
 pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
@@ -24,7 +28,7 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let agent = Arc::new(Agent::open(&config, Time::now())?);
         let access = Access { mode: 0o660, owner: "", group: &config.socket_group };
         let (listener, refused) = bind(&config.socket, &access)?;
@@ -57,7 +61,11 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         let _ = std::fs::remove_file(&config.socket);
         info!("stopped");
         Ok(EXIT_OK)
-    })
+    });
+    // What still runs then only waits for others (a name server, a disk): a refusal at the start
+    // must end the program, too.
+    runtime.shutdown_timeout(STOP_TIME_MAX);
+    ended
 }
 
 /// The door for mail clients.

@@ -15,7 +15,7 @@ use libp2p::{
     PeerId, StreamProtocol, allow_block_list, autonat, connection_limits, dcutr, identify, kad,
     mdns, memory_connection_limits, relay,
 };
-use novacula_catalog::node::wire::{GOSSIP_LEN_MAX, PROTOCOL_VERSION};
+use novacula_catalog::node::wire::GOSSIP_LEN_MAX;
 use novacula_catalog::node::{GroupId, Topic};
 
 use crate::codec::Frames;
@@ -64,26 +64,30 @@ pub(crate) struct Behaviour {
 /// The names that one network of peers has on the wire.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    /// Requests and responses.
-    pub(crate) frames: StreamProtocol,
+    /// Requests and responses, the newest version first.
+    pub(crate) frames: Vec<StreamProtocol>,
     kad: StreamProtocol,
+    /// Counts what is cut off while it is read.
+    pub(crate) codec: Frames,
     family: String,
     members: IdentTopic,
     hot: IdentTopic,
 }
 
 impl Names {
-    pub(crate) fn of(group: GroupId) -> Self {
+    pub(crate) fn of(group: GroupId, (oldest, newest): (u8, u8)) -> Self {
         let group: String = group.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let protocol = |what: &str| {
+        let protocol = |what: &str, version: u8| {
             // It begins with a slash, which is all that is asked of a protocol's name.
-            let name = format!("/novacula/{group}/{what}/{PROTOCOL_VERSION}");
+            let name = format!("/novacula/{group}/{what}/{version}");
             StreamProtocol::try_from_owned(name).unwrap_or(StreamProtocol::new("/novacula/unnamed"))
         };
         let topic = |what: &str| IdentTopic::new(format!("novacula/{group}/{what}"));
         Self {
-            frames: protocol("node"),
-            kad: protocol("kad"),
+            frames: (oldest..=newest).rev().map(|version| protocol("node", version)).collect(),
+            // One for all who can speak with each other.
+            kad: protocol("kad", oldest),
+            codec: Frames::default(),
             family: format!("novacula/{group}"),
             members: topic("members"),
             hot: topic("hot"),
@@ -129,8 +133,8 @@ impl Behaviour {
             crowd: Crowd::new(PER_ADDRESS_MAX),
             blocked: allow_block_list::Behaviour::default(),
             frames: request_response::Behaviour::with_codec(
-                Frames,
-                [(names.frames.clone(), serves)],
+                names.codec.clone(),
+                names.frames.iter().map(|name| (name.clone(), serves.clone())),
                 requests,
             ),
             identify: identify::Behaviour::new(identify),

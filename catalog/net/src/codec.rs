@@ -3,15 +3,24 @@
 //! refused when its first byte too many arrives.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
 use novacula_catalog::node::wire::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX};
 
-/// The codec of requests and responses.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Frames;
+/// Longest time that a request may take to come in: 16 KiB at the 2 kB/s of a very bad line.
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The codec of requests and responses. Counts requests that were too long, broken off or too
+/// slow: libp2p says nothing of those.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Frames {
+    pub(crate) broken: Arc<AtomicU64>,
+}
 
 async fn read(io: &mut (impl AsyncRead + Unpin + Send), len_max: usize) -> io::Result<Vec<u8>> {
     let mut frame = Vec::new();
@@ -32,7 +41,11 @@ impl Codec for Frames {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, REQUEST_LEN_MAX).await
+        let reading = tokio::time::timeout(READ_TIME_MAX, read(io, REQUEST_LEN_MAX)).await;
+        let late = io::Error::new(io::ErrorKind::TimedOut, "the request came too slowly");
+        let request = reading.unwrap_or(Err(late));
+        self.broken.fetch_add(u64::from(request.is_err()), Ordering::Relaxed);
+        request
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>

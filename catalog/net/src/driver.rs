@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::DialOpts;
@@ -81,7 +82,9 @@ pub(crate) struct Driver {
     pub(crate) dials: HashMap<ConnectionId, Dialled>,
     bans: BTreeSet<(u64, PeerId)>,
     /// Peers through which this one is reached.
-    pub(crate) relays: HashSet<PeerId>,
+    pub(crate) relays: HashMap<PeerId, ListenerId>,
+    /// Peers that were found by a name, of which it is not known yet where they are.
+    pub(crate) named: HashSet<PeerId>,
     pub(crate) leaving: Option<oneshot::Sender<()>>,
     next_id: u64,
     pub(crate) todo: VecDeque<Event>,
@@ -125,7 +128,8 @@ impl Driver {
             queries: HashMap::new(),
             dials: HashMap::new(),
             bans: BTreeSet::new(),
-            relays: HashSet::new(),
+            relays: HashMap::new(),
+            named: HashSet::new(),
             leaving: None,
             next_id: 0,
             todo: VecDeque::new(),
@@ -222,7 +226,11 @@ impl Driver {
             node: self.node.id(),
             status: self.node.status(),
             counters: self.node.counters().clone(),
-            counts: self.counts,
+            counts: DriverCounts {
+                frames_broken: self.counts.frames_broken
+                    + self.names.codec.broken.load(std::sync::atomic::Ordering::Relaxed),
+                ..self.counts
+            },
             peers: self.node.peers(peers_max),
             addresses: self.addresses(),
             nat: match self.swarm.behaviour().autonat.nat_status() {

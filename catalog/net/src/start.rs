@@ -74,7 +74,7 @@ pub fn start(
     start: Start,
     config: Config,
 ) -> Result<(Handle, mpsc::Receiver<Told>), NetError> {
-    let names = Names::of(config.group.id());
+    let names = Names::of(config.group.id(), config.versions);
     let mut seed = start.host.secret_bytes();
     let key = Keypair::ed25519_from_bytes(&mut seed)
         .map_err(|error| NetError::Start(format!("use the host's key: {error}")))?;
@@ -148,7 +148,7 @@ pub(crate) fn reachable<'a>(addresses: impl Iterator<Item = &'a Multiaddr>) -> V
     others.into_iter().map(ToString::to_string).collect()
 }
 
-fn is_local(address: &Multiaddr) -> bool {
+pub(crate) fn is_local(address: &Multiaddr) -> bool {
     address.iter().any(|part| match part {
         Protocol::Ip4(address) => address.is_loopback() || address.is_link_local(),
         Protocol::Ip6(address) => {

@@ -2,8 +2,10 @@
 //! not understood is dropped, and what is refused is counted.
 
 use libp2p::core::ConnectedPoint;
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, Message, OutboundFailure};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, ListenError, SwarmEvent};
 use libp2p::{PeerId, gossipsub, identify, kad, mdns, relay};
 use novacula_catalog::node::{CallId, Event, Failure, GossipId};
@@ -11,6 +13,7 @@ use novacula_catalog::node::{CallId, Event, Failure, GossipId};
 use crate::address::{ip_of, node_of};
 use crate::behaviour::BehaviourEvent;
 use crate::driver::Driver;
+use crate::start::is_local;
 
 /// Most requests of peers that wait for their answer; the node answers in the same turn, so
 /// more than one is a mistake of ours.
@@ -40,6 +43,7 @@ impl Driver {
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.relays.remove(&peer_id);
+                self.named.remove(&peer_id);
                 if let Some(peer) = node_of(&peer_id) {
                     self.todo.push_back(Event::Disconnected { peer });
                 }
@@ -57,12 +61,19 @@ impl Driver {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "peers are heard at");
+                // A relay that names no address of its own can't be used (libp2p's rule).
+                let relays = self.settings.relay && self.settings.announce.is_empty();
+                if relays && !is_local(&address) {
+                    self.swarm.add_external_address(address);
+                }
                 self.tell_addresses();
             }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a peer could not be heard");
             }
-            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+            SwarmEvent::ListenerClosed { addresses, reason: Err(error), listener_id } => {
+                // Another relay, or the same one, is asked when the next peer says who it is.
+                self.relays.retain(|_, listener| *listener != listener_id);
                 tracing::error!(?addresses, %error, "peers are no longer heard");
                 self.tell_addresses();
             }
@@ -95,6 +106,10 @@ impl Driver {
         // that this side made is told of as well, so that somebody says Hello.
         if first || dialled {
             let observed = ip_of(endpoint.get_remote_address());
+            if dialled && observed.is_none() && !endpoint.is_relayed() {
+                // Found by a name: where it is, a second connection tells.
+                self.named.insert(peer);
+            }
             self.todo.push_back(Event::Connected { peer: node, observed, dialled });
         }
     }
@@ -137,7 +152,7 @@ impl Driver {
     /// A peer told what it speaks.
     fn met(&mut self, peer: PeerId, info: identify::Info) {
         // Discovery takes those only who speak our protocol.
-        if !info.protocols.contains(&self.names.frames) {
+        if !self.names.frames.iter().any(|name| info.protocols.contains(name)) {
             return;
         }
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
@@ -146,11 +161,22 @@ impl Driver {
             && relays
             && self.relays.len() < RELAYS_MAX
             && let Some(address) = direct
-            && self.relays.insert(peer)
+            && !self.relays.contains_key(&peer)
         {
             let through = address.clone().with(Protocol::P2p(peer)).with(Protocol::P2pCircuit);
-            if let Err(error) = self.swarm.listen_on(through) {
-                tracing::warn!(%error, "a peer could not be used as a relay");
+            match self.swarm.listen_on(through) {
+                Ok(listener) => {
+                    self.relays.insert(peer, listener);
+                }
+                Err(error) => tracing::warn!(%error, "a peer could not be used as a relay"),
+            }
+        }
+        if self.named.remove(&peer) {
+            let direct = info.listen_addrs.iter().filter(|address| ip_of(address).is_some());
+            let direct: Vec<_> = direct.take(KAD_ADDRESSES_MAX).cloned().collect();
+            let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always);
+            if !direct.is_empty() {
+                let _ = self.swarm.dial(opts.addresses(direct).build());
             }
         }
         let kad = &mut self.swarm.behaviour_mut().kad;
@@ -203,8 +229,16 @@ fn failure(error: &OutboundFailure) -> Failure {
         OutboundFailure::DialFailure => Failure::Unreachable,
         OutboundFailure::Timeout => Failure::Timeout,
         OutboundFailure::UnsupportedProtocols => Failure::Unsupported,
+        OutboundFailure::Io(error) if is_foreign(error) => Failure::Unsupported,
         OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => Failure::Closed,
     }
+}
+
+/// True when the peer knows none of our protocols: as requests go out before it has said so, that
+/// comes as an error of reading.
+fn is_foreign(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>());
+    inner.is_some_and(|inner| matches!(inner, NegotiationError::Failed))
 }
 
 /// Why a dial failed, in a line.
