@@ -5,15 +5,21 @@
 
 mod boundary;
 mod internet;
+mod lan;
 mod sites;
+mod versions;
 
 mod root {
     //! What needs root.
 
-    use super::{internet, sites};
+    use super::{internet, lan, sites};
 
+    mod broken;
     mod campaign;
+    mod ethernet;
     mod hostile;
+    mod hosts;
     mod killed;
     mod partition;
+    mod slow;
 }

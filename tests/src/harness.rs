@@ -139,11 +139,28 @@ impl Place {
     /// When it does not come up.
     #[must_use]
     pub fn serve_in(&self, net: Option<&Net>, config: &str) -> Daemon<'_> {
-        let config = self.file("novacula.toml", config.as_bytes());
-        let mut command = match net {
+        let command = match net {
             Some(net) => net.command_outside(novacula()),
             None => Command::new(novacula()),
         };
+        self.serve_by(command, config)
+    }
+
+    /// Starts an agent in a network of its own that has name servers of its own: `resolv` is its
+    /// /etc/resolv.conf.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn serve_resolving(&self, net: &Net, config: &str, resolv: &str) -> Daemon<'_> {
+        let mut command = net.command_outside("unshare");
+        let script = r#"mount --bind "$1" /etc/resolv.conf; shift; exec "$@""#;
+        command.args(["--mount", "sh", "-ec", script, "sh", resolv]).arg(novacula());
+        self.serve_by(command, config)
+    }
+
+    fn serve_by(&self, mut command: Command, config: &str) -> Daemon<'_> {
+        let config = self.file("novacula.toml", config.as_bytes());
         command
             .args(["serve", "--config", &config])
             .env("NOVACULA_DATA_DIR", self.data_dir())

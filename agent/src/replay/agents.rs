@@ -173,7 +173,8 @@ async fn start<'a>(
         let config = Config {
             data_dir: dir.join(at.to_string()),
             network: true,
-            network_listen: vec![format!("/ip4/{address}/tcp/0")],
+            // Over QUIC, whose one socket speaks from that address only.
+            network_listen: vec![format!("/ip4/{address}/udp/0/quic-v1")],
             network_prefix_v4: 32,
             group_key: GROUP_KEY.repeat(32),
             deadline_ms: DEADLINE_MS,
