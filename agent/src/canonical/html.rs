@@ -65,7 +65,9 @@ impl Walk {
         match event {
             CallbackEvent::OpenStartTag { name } => self.start(name),
             CallbackEvent::AttributeName { name } => self.name(name),
-            CallbackEvent::AttributeValue { value } => self.value(&String::from_utf8_lossy(value)),
+            CallbackEvent::AttributeValue { value } if self.is_read() => {
+                self.value(&String::from_utf8_lossy(value));
+            }
             CallbackEvent::CloseStartTag { .. } => self.close_start(),
             CallbackEvent::EndTag { name } => self.end(name),
             CallbackEvent::String { value } => self.text(&String::from_utf8_lossy(value)),
@@ -113,11 +115,20 @@ impl Walk {
     }
 
     fn name(&mut self, name: &[u8]) {
-        self.attribute = name.to_ascii_lowercase();
+        self.attribute.clear();
+        self.attribute.extend(name.iter().map(u8::to_ascii_lowercase));
         // The one attribute that hides without a value.
         if let Some(open) = self.open.as_mut().filter(|_| name == b"hidden") {
             open.hidden = true;
         }
+    }
+
+    /// True where the value of the attribute decides something.
+    fn is_read(&self) -> bool {
+        matches!(
+            self.attribute.as_slice(),
+            b"style" | b"color" | b"text" | b"bgcolor" | b"href" | b"src"
+        )
     }
 
     fn value(&mut self, value: &str) {

@@ -54,30 +54,42 @@ impl Links {
 
     /// All links of a text.
     pub(super) fn scan_text(&mut self, text: &str) {
+        self.scan_urls(text);
+        if has_run(text.as_bytes(), *COIN_LEN.start()) {
+            text.lines().for_each(|line| self.scan_coins(line));
+        }
+        if text.bytes().filter(u8::is_ascii_digit).count() >= *PHONE_DIGITS.start() {
+            text.lines().for_each(|line| self.scan_phones(line));
+        }
+    }
+
+    /// Web addresses in the lines that may hold one: a bare `setup.py` is no link; what a reader
+    /// would click has a scheme or www.
+    fn scan_urls(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut places: Vec<usize> = [b"://".as_slice(), b"ww.", b"WW."]
+            .iter()
+            .flat_map(|start| memmem::find_iter(bytes, start))
+            .collect();
+        places.sort_unstable();
         let mut finder = LinkFinder::new();
         finder.kinds(&[LinkKind::Url]).url_must_have_scheme(false);
         let mut left = LINKS_MAX * 4;
-        let starts = [b"://".as_slice(), b"ww.", b"WW."].map(memmem::Finder::new);
-        let any = starts.iter().any(|start| start.find(text.as_bytes()).is_some());
-        for line in text.lines() {
-            let bytes = line.as_bytes();
-            // A bare `setup.py` is no link; what a reader would click has a scheme or www.
-            let may = any
-                && bytes.len() >= URL_LEN_MIN
-                && starts.iter().any(|start| start.find(bytes).is_some());
-            if may {
-                for link in finder.links(line).take(left) {
-                    left -= 1;
-                    let url = link.as_str();
-                    if ["http://", "https://", "www."].iter().any(|start| begins(url, start)) {
-                        self.add_url(url);
-                    }
+        let mut done = 0;
+        for place in places {
+            if place < done {
+                continue;
+            }
+            let start = memchr::memrchr(b'\n', &bytes[..place]).map_or(0, |at| at + 1);
+            let end = memchr::memchr(b'\n', &bytes[place..]).map_or(bytes.len(), |at| place + at);
+            for link in finder.links(&text[start..end]).take(left) {
+                left -= 1;
+                let url = link.as_str();
+                if ["http://", "https://", "www."].iter().any(|start| begins(url, start)) {
+                    self.add_url(url);
                 }
             }
-            if bytes.len() >= *PHONE_DIGITS.start() {
-                self.scan_phones(line);
-                self.scan_coins(line);
-            }
+            done = end;
         }
     }
 
@@ -155,9 +167,6 @@ impl Links {
 
     /// Bitcoin (legacy and bech32) and Ethereum addresses by their form.
     fn scan_coins(&mut self, line: &str) {
-        if line.len() < *COIN_LEN.start() {
-            return;
-        }
         for token in line.as_bytes().split(|byte| !byte.is_ascii_alphanumeric()) {
             if !COIN_LEN.contains(&token.len()) {
                 continue;
@@ -173,8 +182,24 @@ impl Links {
 /// Shortest and longest coin address, in characters.
 const COIN_LEN: std::ops::RangeInclusive<usize> = 26..=62;
 
-/// Shortest text with a web address in it.
-const URL_LEN_MIN: usize = 6;
+/// True when so many letters and digits follow each other somewhere. A run of that length covers
+/// one of every so many places: most bytes are never looked at.
+fn has_run(bytes: &[u8], len: usize) -> bool {
+    let mut at = len - 1;
+    while let Some(byte) = bytes.get(at) {
+        if byte.is_ascii_alphanumeric() {
+            let other = |byte: &u8| !byte.is_ascii_alphanumeric();
+            let start = bytes[..at].iter().rposition(other).map_or(0, |before| before + 1);
+            let end = bytes[at..].iter().position(other).map_or(bytes.len(), |after| at + after);
+            if end - start >= len {
+                return true;
+            }
+            at = end;
+        }
+        at += len;
+    }
+    false
+}
 
 enum Scheme {
     Web,
@@ -299,6 +324,18 @@ mod tests {
             })
             .collect();
         assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn runs_are_found_wherever_they_stand() {
+        for before in 0..40 {
+            for (len, expected) in [(25, false), (26, true), (60, true)] {
+                let text = format!("{}{}, b", "a ".repeat(before), "x1".repeat(30));
+                let text = format!("{}{}.", "- ".repeat(before), &text[before * 2..][..len]);
+                assert_eq!(has_run(text.as_bytes(), 26), expected, "{text}");
+            }
+        }
+        assert!(!has_run(b"", 26) && !has_run(b"short", 26));
     }
 
     #[test]
