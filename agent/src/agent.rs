@@ -7,11 +7,13 @@
 mod error;
 mod explain;
 mod invite;
+mod learn;
 mod opinion;
 mod peers;
 mod people;
 mod status;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -21,8 +23,8 @@ use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save};
 use novacula_catalog::{
-    Acts, Catalog, Fact, Facts, Filter, KEEP_OWN_OPINION_SECS, Match, Network, Probe, Rates,
-    Reporter, SEQ_BLOCK, Site, SiteId, Speaker, Time, Token, Trust, judge,
+    Acts, Catalog, Digest, Fact, Facts, Filter, KEEP_OWN_OPINION_SECS, Learner, Match, Network,
+    Probe, Rates, Reporter, SEQ_BLOCK, Site, SiteId, Speaker, Time, Token, Trust, careful, judge,
 };
 use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
@@ -30,6 +32,7 @@ use crate::allowlist::{Allowlist, authentication_of};
 use crate::canonical::{Canonical, GATE_CHARS};
 use crate::config::Config;
 use crate::correspondents::Correspondents;
+use crate::familiar::Familiar;
 use crate::fingerprint::Fingerprint;
 use crate::hosts;
 use crate::maillog;
@@ -89,9 +92,14 @@ struct Settings {
 }
 
 impl Settings {
-    fn of(config: &Config, site: SiteId, vouched: impl IntoIterator<Item = SiteId>) -> Self {
+    fn of(
+        config: &Config,
+        site: SiteId,
+        vouched: impl IntoIterator<Item = SiteId>,
+        learner: &Learner,
+    ) -> Self {
         Self {
-            rates: config.rates(),
+            rates: learner.rates(&config.rates()),
             trust: config.trust(site, vouched),
             authserv_ids: config.authserv_ids.clone(),
             config: config.clone(),
@@ -107,6 +115,7 @@ struct State {
     acts: Acts,
     allowlist: Allowlist,
     correspondents: Correspondents,
+    familiar: Familiar,
     milters: Milters,
     /// Mail clients by the hash of their token.
     tokens: HashMap<[u8; 32], Token>,
@@ -137,6 +146,7 @@ pub struct Agent {
     settings: RwLock<Arc<Settings>>,
     state: Mutex<State>,
     pairings: Mutex<Pairings>,
+    learner: Mutex<(Learner, Time)>,
     speaking: tokio::sync::Mutex<()>,
     store_failed: Mutex<bool>,
     pub(crate) metrics: Metrics,
@@ -175,6 +185,7 @@ impl Agent {
             catalog.insert(witness);
         }
         let vouched = loaded.network.vouched.clone();
+        let learner = Learner::of(loaded.learned.rate);
         let state = State {
             site: Site::in_lane(site, Network::HOME, identity.lane(), loaded.next_number),
             catalog,
@@ -184,13 +195,18 @@ impl Agent {
                 identity.secret_for("novacula 2026-11 correspondents"),
                 loaded.traces,
             ),
+            familiar: Familiar::new(
+                identity.secret_for("novacula 2026-11 familiar"),
+                loaded.learned.features,
+            ),
             milters: Milters::default(),
             tokens: loaded.tokens.into_iter().map(|token| (token.hash, token)).collect(),
             quota: Quota::default(),
             reserved: loaded.next_number + SEQ_BLOCK,
         };
         Ok(Self {
-            settings: RwLock::new(Arc::new(Settings::of(config, site, vouched))),
+            settings: RwLock::new(Arc::new(Settings::of(config, site, vouched, &learner))),
+            learner: Mutex::new((learner, Time(0))),
             network: peers::Network::new(config, loaded.network),
             identity,
             data_dir,
@@ -207,7 +223,9 @@ impl Agent {
 
     /// Takes over what a new configuration may change.
     pub fn reload(&self, config: &Config) {
-        let settings = Arc::new(Settings::of(config, self.identity.site(), self.network.vouched()));
+        let (learner, _) = *self.learner();
+        let (site, vouched) = (self.identity.site(), self.network.vouched());
+        let settings = Arc::new(Settings::of(config, site, vouched, &learner));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
@@ -241,6 +259,9 @@ impl Agent {
             && let Some(trace) = self.state().correspondents.learn_wrote(&read.from, client, now)
         {
             self.disk.save_soon(Save::Trace(trace));
+        }
+        if caller.delivery {
+            self.learn_common(read, answer.verdict, now);
         }
         self.metrics.count_check(answer.verdict);
         maillog::checked(answer, caller);
@@ -325,6 +346,7 @@ impl Agent {
             let mut state = self.state();
             state.catalog.expire(now);
             state.correspondents.expire(now);
+            state.familiar.expire(now);
             state.acts.expire(now.minus_secs(KEEP_OWN_OPINION_SECS));
             let low = state.site.next_number() + SEQ_BLOCK / 2 >= state.reserved;
             low.then(|| state.site.next_number() + SEQ_BLOCK)
@@ -337,6 +359,7 @@ impl Agent {
             state.reserved = state.reserved.max(upto);
         }
         self.note_store();
+        self.study(now);
     }
 
     fn note_store(&self) {
@@ -354,12 +377,16 @@ impl Agent {
         let fingerprint = Fingerprint::of(&canonical);
         let authentication =
             caller.authentication.or_else(|| authentication_of(&message, &settings.authserv_ids));
-        let (allowed, wanted, sender_known) = {
+        let (allowed, wanted, known_bulk, sender_known, probe) = {
             let state = self.state();
+            let common = |digest: &Digest| state.familiar.is_common(digest, now);
+            let (digests, nilsimsa) = (fingerprint.digests(), fingerprint.nilsimsa());
             (
                 state.allowlist.allows(&message, authentication),
                 state.correspondents.vouch(&message, authentication),
+                state.correspondents.known_bulk(&message, authentication, now),
                 state.correspondents.sender_known(&message, caller.client, now),
+                Probe::with_common(digests, nilsimsa, now, common),
             )
         };
         let facts = Facts {
@@ -378,12 +405,13 @@ impl Agent {
                 allowed,
                 no_evidence: no_evidence(&message, &canonical, &fingerprint),
                 wanted,
+                known_bulk,
                 stranger: sender_known == Fact::No
                     && !caller.bounce
                     && authentication != Some(Authentication::Pass),
                 id: format!("{first:016x}"),
             },
-            probe: Probe::new(fingerprint.digests(), fingerprint.nilsimsa(), now),
+            probe,
             facts,
             received: message.received,
             from: message.from.address,
@@ -436,10 +464,18 @@ fn judged(
     in_hand: Option<Network>,
     now: Time,
 ) -> Check {
-    let judgement = judge(matches, &settings.trust, &settings.rates, now, in_hand);
+    let judgement = judge(matches, &settings.trust, &rates_for(read, settings), now, in_hand);
     let window_secs = settings.rates.window_secs;
     let answer = verdict::answer(&read.circumstances, &judgement, matches, window_secs, now);
     Check { places: verdict::places(matches, &settings.trust), ..answer }
+}
+
+/// The rates that hold for a mail.
+fn rates_for<'a>(read: &Read, settings: &'a Settings) -> Cow<'a, Rates> {
+    match read.circumstances.known_bulk {
+        Some(_) => Cow::Owned(careful(&settings.rates)),
+        None => Cow::Borrowed(&settings.rates),
+    }
 }
 
 /// Why there is too little to judge, when there is.

@@ -110,11 +110,17 @@ pub struct Config {
     /// See [`Rates`].
     pub report_if_wanted: f64,
     /// See [`Rates`].
+    pub supposed_copies: f64,
+    /// See [`Rates`].
     pub report_delay_secs: f64,
     /// See [`Rates`].
     pub trap_nats: f64,
     /// See [`Rates`].
     pub revoke_nats: f64,
+    /// See [`Rates`].
+    pub filter_spam_nats: f64,
+    /// See [`Rates`].
+    pub filter_ham_nats: f64,
     /// See [`Rates`].
     pub prior_nats: f64,
     /// See [`Rates`].
@@ -173,9 +179,12 @@ impl Default for Config {
             network_record: PathBuf::new(),
             report_if_spam: rates.report_if_spam,
             report_if_wanted: rates.report_if_wanted,
+            supposed_copies: rates.supposed_copies,
             report_delay_secs: rates.report_delay_secs,
             trap_nats: rates.trap_nats,
             revoke_nats: rates.revoke_nats,
+            filter_spam_nats: rates.filter_spam_nats,
+            filter_ham_nats: rates.filter_ham_nats,
             prior_nats: rates.prior_nats,
             threshold_nats: rates.threshold_nats,
             window_secs: rates.window_secs,
@@ -278,14 +287,16 @@ impl Config {
         Rates {
             report_if_spam: self.report_if_spam,
             report_if_wanted: self.report_if_wanted,
+            supposed_copies: self.supposed_copies,
             report_delay_secs: self.report_delay_secs,
             trap_nats: self.trap_nats,
             revoke_nats: self.revoke_nats,
+            filter_spam_nats: self.filter_spam_nats,
+            filter_ham_nats: self.filter_ham_nats,
             prior_nats: self.prior_nats,
             threshold_nats: self.threshold_nats,
             window_secs: self.window_secs,
             bulk_sites: self.bulk_sites,
-            ..Rates::default()
         }
     }
 

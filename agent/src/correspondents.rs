@@ -21,6 +21,10 @@ const RECIPIENTS_MAX: usize = 100;
 
 const DAY_SECS: u64 = 24 * 3600;
 
+/// Days after which a domain that wrote here is known: more than the 72 h for which a mail's
+/// statements are kept, so that no outbreak makes its own sender known.
+const DOMAIN_DAYS_MIN: u32 = 4;
+
 /// What a trace stands for. The numbers are on the disk: never give one anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -120,6 +124,29 @@ impl Correspondents {
         self.learn(Kind::Wrote, &from_where(message_from, client), now)
     }
 
+    /// Why this mail is bulk of a sender long known here, if it is: authenticated for the domain of
+    /// From, of which accepted mail came days ago, and sent as bulk.
+    pub(crate) fn known_bulk(
+        &self,
+        message: &Message,
+        authentication: Option<Authentication>,
+        now: Time,
+    ) -> Option<String> {
+        if authentication != Some(Authentication::Pass) || !message.is_bulk() {
+            return None;
+        }
+        let domain = domain_of(&message.from.address)?;
+        let trace = self.known.get(&self.hash(Kind::Wrote, &domain))?;
+        (trace.first_day + DOMAIN_DAYS_MIN <= day(now))
+            .then(|| "authenticated bulk of a sender long known here".into())
+    }
+
+    /// Authenticated mail came in from this address that is not spam.
+    pub(crate) fn learn_domain(&mut self, message_from: &str, now: Time) -> Option<Trace> {
+        let domain = domain_of(message_from)?;
+        self.learn(Kind::Wrote, &domain, now)
+    }
+
     /// Lets go of what is too old.
     pub(crate) fn expire(&mut self, now: Time) {
         let today = day(now);
@@ -170,6 +197,12 @@ fn day(now: Time) -> u32 {
     u32::try_from(now.0 / DAY_SECS).unwrap_or(u32::MAX)
 }
 
+/// The registrable domain of an address, told apart from addresses that wrote.
+fn domain_of(address: &str) -> Option<String> {
+    let domain = psl::domain_str(address.rsplit_once('@')?.1)?;
+    Some(format!("domain {domain}"))
+}
+
 /// An address together with the /24 or /64 that it wrote from: a forger writes from elsewhere.
 fn from_where(address: &str, client: IpAddr) -> String {
     let network = match client {
@@ -191,6 +224,22 @@ mod tests {
 
     fn mail(header: &str) -> Message {
         Message::parse(format!("{header}\n\ntext").as_bytes())
+    }
+
+    #[test]
+    fn bulk_of_a_sender_long_known_is_told() {
+        let later = Time(NOW.0 + u64::from(DOMAIN_DAYS_MIN) * DAY_SECS);
+        let pass = Some(Authentication::Pass);
+        let mut known = Correspondents::new([7; 32], Vec::new());
+        let bulk = mail("From: news@mail.shop.example\nList-Unsubscribe: <https://shop.example/u>");
+        assert!(known.known_bulk(&bulk, pass, later).is_none(), "never met");
+        assert!(known.learn_domain("info@shop.example", NOW).is_some());
+        assert!(known.known_bulk(&bulk, pass, NOW).is_none(), "met today only");
+        assert!(known.known_bulk(&bulk, pass, later).is_some());
+        assert!(known.known_bulk(&bulk, None, later).is_none(), "not authenticated");
+        assert!(known.known_bulk(&mail("From: a@shop.example"), pass, later).is_none(), "no bulk");
+        let other = mail("From: a@shop2.example\nList-Id: <l.shop2.example>");
+        assert!(known.known_bulk(&other, pass, later).is_none());
     }
 
     fn knows(header: &str, authentication: Option<Authentication>) -> bool {

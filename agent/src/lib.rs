@@ -8,6 +8,7 @@ mod allowlist;
 mod canonical;
 mod config;
 mod correspondents;
+mod familiar;
 mod fingerprint;
 pub mod hosts;
 mod maillog;
@@ -24,6 +25,7 @@ pub use agent::{Agent, AgentError, Caller, Deed, JoinError, Look, digests};
 pub use allowlist::{Allowlist, PatternError, authentication_of};
 pub use canonical::{Canonical, GATE_CHARS, Link};
 pub use config::{Config, ConfigError, LogFormat, SYSTEM_SOCKET};
+pub use familiar::Familiar;
 pub use fingerprint::{Fingerprint, StopList, nilsimsa, stoppable};
 pub use message::{
     ATTACHED_MAX, MAIL_LEN_MAX, Mailbox, Message, TextPart, attached_mails, quiet_parser_panics,

@@ -92,6 +92,8 @@ pub struct Message {
     pub message_id: String,
     /// List-Id's identifier, lower case, without brackets.
     pub list_id: String,
+    /// It says how to unsubscribe (RFC 2369).
+    pub unsubscribes: bool,
     /// When the topmost Received field says that it came in.
     pub received: Option<Time>,
     /// Authentication-Results fields, topmost first, unfolded.
@@ -111,6 +113,8 @@ pub struct Message {
 pub struct Attachment {
     /// First 64 bits of BLAKE3 over the decoded bytes, or over the members of an archive.
     pub hash: u64,
+    /// It is a picture.
+    pub picture: bool,
 }
 
 /// Mails that one mail may carry as attachments; further ones are left out.
@@ -154,6 +158,12 @@ impl Message {
         }
     }
 
+    /// True for bulk that says what it is: of a mailing list, or with a way to unsubscribe.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.unsubscribes || !self.list_id.is_empty()
+    }
+
     /// True for the mails that tools make up for themselves and that must never be counted
     /// (INTEROP 2: spamd scans one at every start).
     #[must_use]
@@ -182,6 +192,7 @@ impl Message {
             subject: message.subject().unwrap_or_default().to_owned(),
             message_id: message.message_id().unwrap_or_default().to_owned(),
             list_id: in_brackets.unwrap_or_default().trim().to_lowercase(),
+            unsubscribes: raw("List-Unsubscribe").next().is_some(),
             received: raw("Received").find_map(|field| date_after_semicolon(&field)),
             authentication_results: raw("Authentication-Results").take(16).collect(),
             answers: [raw("In-Reply-To"), raw("References")]
@@ -266,7 +277,9 @@ fn attachments(message: &mail_parser::Message<'_>) -> Vec<Attachment> {
                 || subtype == "rfc822-headers"
         };
         let counts = bytes.len() >= ATTACHMENT_LEN_MIN && !subtype.is_some_and(signs);
-        counts.then(|| Attachment { hash: archive::content_hash(&bytes) })
+        let kind = part.content_type().map(|content| content.ctype());
+        let picture = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("image"));
+        counts.then(|| Attachment { hash: archive::content_hash(&bytes), picture })
     };
     // Texts that are shown are no attachments.
     let shown = |id: &u32| message.html_body.contains(id) || message.text_body.contains(id);

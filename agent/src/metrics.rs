@@ -66,6 +66,8 @@ pub(crate) struct Metrics {
     failing: Gauge,
     correspondents: Gauge,
     not_learned: Gauge,
+    features: Gauge,
+    features_dropped: Gauge,
     milter_mails: Family<OfMilter, Gauge>,
     milter_actions: Family<OfMilter, Gauge>,
     milter_events: Family<OfMilter, Gauge>,
@@ -83,6 +85,8 @@ pub(crate) struct Gauges {
     pub(crate) store_failing: bool,
     pub(crate) correspondents: usize,
     pub(crate) not_learned: u64,
+    pub(crate) features: usize,
+    pub(crate) features_dropped: u64,
     pub(crate) milters: Vec<MilterWord>,
     pub(crate) network: Option<View>,
 }
@@ -102,6 +106,8 @@ impl Metrics {
         registry.register("store_failing", "1 while the disk refuses", metrics.failing.clone());
         registry.register("correspondents", "Known", metrics.correspondents.clone());
         registry.register("correspondents_dropped", "No room", metrics.not_learned.clone());
+        registry.register("features", "Of accepted mail, known", metrics.features.clone());
+        registry.register("features_dropped", "No room", metrics.features_dropped.clone());
         metrics.register_network(&mut registry);
         let of = &metrics.milter_mails;
         registry.register("milter_mails", "By verdict or why unchecked", of.clone());
@@ -209,6 +215,8 @@ impl Metrics {
         self.failing.set(i64::from(gauges.store_failing));
         self.correspondents.set(whole(gauges.correspondents as u64));
         self.not_learned.set(whole(gauges.not_learned));
+        self.features.set(whole(gauges.features as u64));
+        self.features_dropped.set(whole(gauges.features_dropped));
         self.set_milters(&gauges.milters);
         if let Some(view) = &gauges.network {
             self.set_network(view);

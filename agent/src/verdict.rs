@@ -18,6 +18,8 @@ pub struct Circumstances {
     pub no_evidence: Option<String>,
     /// Why the sender is no stranger but wanted, when he is.
     pub wanted: Option<String>,
+    /// Why it is bulk of a sender long known, when it is: one report does not convict it then.
+    pub known_bulk: Option<String>,
     /// Neither known here nor authenticated.
     pub stranger: bool,
     /// The mail's name in the log.
@@ -156,6 +158,7 @@ fn evidence(
         Some(Opinion::Withdrawn) | None => {}
     }
     out.extend(circumstances.wanted.clone());
+    out.extend(circumstances.known_bulk.clone());
     let spread = &judgement.spread;
     if spread.sites > 0 {
         out.push(format!("seen at {}", counted(spread.sites, "site")));

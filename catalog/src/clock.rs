@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Time(pub u64);
 
 /// A quarter of an hour, counted from 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch(pub u32);
 
 /// Length of an epoch in seconds (15 minutes, DESIGN 4.1).

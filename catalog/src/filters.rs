@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::entry::Network;
-use crate::judgement::Rates;
 use crate::matching::Match;
+use crate::rates::Rates;
 use crate::statement::{Filter, Kind};
 use crate::trust::Trust;
 

@@ -12,110 +12,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{EPOCH_SECS, Time};
+use crate::clock::Time;
 use crate::entry::Network;
 use crate::filters::pooled_filters;
 use crate::identity::SiteId;
-use crate::matching::Match;
+use crate::matching::{Match, telling};
+use crate::rates::Rates;
 use crate::spread::Spread;
 use crate::statement::{Kind, MailId, Opinion};
 use crate::store::KEEP_SECS;
 use crate::trust::Trust;
-
-/// The rates that the likelihood ratio is made of. Each is a setting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Rates {
-    /// Share of recipients who report a spam (a probability; about 10 %, DESIGN 4.3).
-    pub report_if_spam: f64,
-    /// Share of recipients who report wanted bulk (a probability; about 0.05 %, DESIGN 4.3).
-    pub report_if_wanted: f64,
-    /// Mean time from receipt to report, in seconds (30 min, DESIGN 4.3).
-    pub report_delay_secs: f64,
-    /// What a trap's report adds to the log odds, in nats: ln(0.3 / 0.0005), traps taking
-    /// about 30 % of a site's spam (DESIGN 3.4) and wanted bulk as rarely as a false report.
-    pub trap_nats: f64,
-    /// What a revoke takes off the log odds, in nats: as much as one report by a site with one
-    /// copy adds, ln(0.1 / 0.0005).
-    pub revoke_nats: f64,
-    /// What other sites' content filters add to the log odds when all of them lean to spam, in
-    /// nats: ln(0.773 / 0.021), measured with SpamAssassin 4.0 offline (docs/measurements.md,
-    /// "Pooled filters"). Under the threshold: no filter convicts without a person.
-    pub filter_spam_nats: f64,
-    /// What they take off when all of them lean to ham, in nats: ln(0.065 / 0.727), as above.
-    pub filter_ham_nats: f64,
-    /// Log odds of spam before any evidence, in nats. 0: the threshold alone sets the price.
-    pub prior_nats: f64,
-    /// Log odds from which a mail is spam, in nats (the curve is in docs/measurements.md).
-    pub threshold_nats: f64,
-    /// How far back a sighting counts, in seconds (24 h, DESIGN 4.1).
-    pub window_secs: u64,
-    /// Distinct trusted sites, own included and in as many networks, from which a mail is bulk.
-    pub bulk_sites: u32,
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self {
-            report_if_spam: 0.1,
-            report_if_wanted: 0.0005,
-            report_delay_secs: 1800.0,
-            trap_nats: 6.4,
-            revoke_nats: 5.3,
-            filter_spam_nats: 3.58,
-            filter_ham_nats: 2.41,
-            prior_nats: 0.0,
-            threshold_nats: 4.25,
-            window_secs: 24 * 3600,
-            bulk_sites: 3,
-        }
-    }
-}
-
-impl Rates {
-    /// Checks that every rate lies in its range.
-    ///
-    /// # Errors
-    /// A fragment that names the setting and its range.
-    pub fn check(&self) -> Result<(), String> {
-        let probability = |name: &str, value: f64| {
-            let fits = value > 0.0 && value < 1.0;
-            if fits { Ok(()) } else { Err(format!("{name} = {value}: must lie between 0 and 1")) }
-        };
-        probability("report_if_spam", self.report_if_spam)?;
-        probability("report_if_wanted", self.report_if_wanted)?;
-        if self.report_if_wanted >= self.report_if_spam {
-            return Err("report_if_wanted must be less than report_if_spam".into());
-        }
-        if self.report_delay_secs.is_nan() || self.report_delay_secs < 1.0 {
-            return Err("report_delay_secs: must be at least 1".into());
-        }
-        if !(EPOCH_SECS..=KEEP_SECS).contains(&self.window_secs) {
-            return Err(format!("window_secs: must lie between {EPOCH_SECS} and {KEEP_SECS}"));
-        }
-        if self.bulk_sites < 2 {
-            return Err("bulk_sites: must be at least 2, or every mail is bulk".into());
-        }
-        let nats = [
-            self.trap_nats,
-            self.revoke_nats,
-            self.filter_spam_nats,
-            self.filter_ham_nats,
-            self.prior_nats,
-            self.threshold_nats,
-        ];
-        if nats.iter().any(|value| !value.is_finite()) {
-            return Err("every number of nats must be finite".into());
-        }
-        if self.filter_spam_nats >= self.threshold_nats {
-            return Err(
-                "filter_spam_nats must be less than threshold_nats: filters convict nobody alone"
-                    .into(),
-            );
-        }
-        Ok(())
-    }
-}
 
 /// What the catalog concludes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -211,6 +117,7 @@ pub fn judge(
     now: Time,
     in_hand: Option<Network>,
 ) -> Judgement {
+    let matches = &*telling(matches, trust.home());
     let spread = Spread::of(matches, trust, now, rates.window_secs, in_hand);
     let sites = by_site(matches, trust, rates, now);
     let mut terms = vec![Term::of_none("prior", rates.prior_nats)];
@@ -355,7 +262,7 @@ mod tests {
         let witness =
             Witness { statement, network: Network(network), nilsimsa: None, kept_from: epoch };
         let shared = Shared { exact: true, ..Shared::default() };
-        Match { witness: Arc::new(witness), engine: crate::Engine::Exact, shared }
+        Match { witness: Arc::new(witness), engine: crate::Engine::Exact, shared, common: false }
     }
 
     fn seen(site: u8, age_secs: u64) -> Match {

@@ -11,12 +11,14 @@ mod acts;
 mod clock;
 mod digest;
 mod entry;
+mod feature;
 mod filters;
 mod identity;
 mod judgement;
 mod learning;
 mod matching;
 pub mod node;
+mod rates;
 mod signing;
 mod site;
 mod spread;
@@ -32,13 +34,15 @@ pub use digest::{
     Digest, Engine, FINGERPRINT_VERSION, Key, Nilsimsa, SALT_OVERLAP_SECS, SALT_SECS, SaltEpoch,
 };
 pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Slot, Witness};
+pub use feature::Feature;
 pub use identity::{Identity, IdentityError, SiteId};
-pub use judgement::{Conclusion, Judgement, Rates, Term, judge};
-pub use learning::Learner;
+pub use judgement::{Conclusion, Judgement, Term, judge};
+pub use learning::{Learned, Learner, STUDY_SECS, careful};
 pub use matching::{
     Match, NILSIMSA_OF_FOUR_BITS, NILSIMSA_OF_THREE_BITS, NILSIMSA_OF_TWO_BITS, Probe,
-    SHARED_OF_END, SHARED_UNVERIFIED, Shared, compare,
+    SHARED_OF_END, SHARED_UNVERIFIED, Shared, compare, telling,
 };
+pub use rates::Rates;
 pub use signing::{Speaker, lane_of};
 pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
 pub use spread::Spread;

@@ -365,6 +365,13 @@ pub struct Explanation {
     pub odds_nats: f64,
     /// Sum from which it is spam, in nats.
     pub threshold_nats: f64,
+    /// How often wanted mail is taken to be reported by mistake (a probability): the setting, or
+    /// more where that was learnt.
+    #[serde(default)]
+    pub report_if_wanted: f64,
+    /// Digests that are common in this site's own accepted mail; no match rests on them alone.
+    #[serde(default)]
+    pub common: Vec<String>,
 }
 
 /// The state of the agent.

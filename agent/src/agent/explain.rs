@@ -3,7 +3,7 @@
 use novacula_catalog::{Time, judge};
 use novacula_client::{Digests, Explanation, Term};
 
-use super::{Agent, Caller, sends};
+use super::{Agent, Caller, rates_for, sends};
 use crate::canonical::{Canonical, Link};
 use crate::fingerprint::Fingerprint;
 use crate::verdict;
@@ -13,10 +13,11 @@ impl Agent {
     pub fn explain(&self, mail: &[u8], caller: &Caller, now: Time) -> Explanation {
         let settings = self.settings();
         let read = self.read(mail, caller, &settings, now);
+        let rates = rates_for(&read, &settings);
         let state = self.state();
         let matches = state.catalog.matches(&read.probe);
         let in_hand = caller.delivery.then(|| state.site.network());
-        let judgement = judge(&matches, &settings.trust, &settings.rates, now, in_hand);
+        let judgement = judge(&matches, &settings.trust, &rates, now, in_hand);
         // What a delivery now would state, tried on a copy of the counters.
         let stated = sends(&read)
             .then(|| {
@@ -39,9 +40,18 @@ impl Agent {
             terms: judgement.terms.iter().map(term).collect(),
             odds_nats: judgement.odds_nats,
             threshold_nats: settings.rates.threshold_nats,
+            report_if_wanted: rates.report_if_wanted,
+            common: common(&read, &state.familiar, now),
             canonical: read.canonical.text,
         }
     }
+}
+
+/// Digests that stand in much of this site's accepted mail, by engine: no match rests on them.
+fn common(read: &super::Read, familiar: &crate::familiar::Familiar, now: Time) -> Vec<String> {
+    let digests = read.fingerprint.digests().iter();
+    let common = digests.filter(|digest| familiar.is_common(digest, now));
+    common.map(|digest| format!("{} {:016x}", digest.engine.name(), digest.value)).collect()
 }
 
 /// The digests as the API shows them.

@@ -82,6 +82,10 @@ impl Agent {
                     return Err(AgentError::Write(error));
                 }
                 self.metrics.opinions.inc();
+                if deed == Deed::Report {
+                    let features = self.state().familiar.reported(read.fingerprint.digests(), now);
+                    self.save_features(features);
+                }
                 if let (Some(handle), Some(signed)) = (self.network.handle(), &change.told)
                     && !handle.publish(signed.clone())
                 {

@@ -40,6 +40,8 @@ impl Agent {
                 evicted: state.catalog.evicted(),
                 correspondents: state.correspondents.len(),
                 not_learned: state.correspondents.dropped(),
+                features: state.familiar.features(),
+                features_dropped: state.familiar.dropped(),
                 milters: state.milters.words(Instant::now()),
                 network: view,
                 ..Gauges::default()

@@ -272,7 +272,15 @@ fn explanation(all: &Explanation) -> String {
             term.nats, term.what, term.copies, term.trust
         ));
     }
-    lines.push(format!("  {:+8.3}  sum; spam from {:+.3} on\n", all.odds_nats, all.threshold_nats));
+    lines.push(format!("  {:+8.3}  sum; spam from {:+.3} on", all.odds_nats, all.threshold_nats));
+    lines.push(format!(
+        "  people are taken to report wanted mail with probability {:.5} (set or learnt)\n",
+        all.report_if_wanted
+    ));
+    if !all.common.is_empty() {
+        lines.push("common in this site's own mail, so that no match rests on it:".into());
+        lines.extend(all.common.iter().map(|digest| format!("  {digest}")));
+    }
     lines.join("\n")
 }
 

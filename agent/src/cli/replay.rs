@@ -51,9 +51,12 @@ pub(super) struct Args {
     /// Sites state what SpamAssassin gave (column sa_score), as the agent's own facts.
     #[arg(long)]
     filters: bool,
-    /// Sites learn how often wanted mail is reported by mistake.
+    /// Sites do not learn how often wanted mail is reported by mistake.
     #[arg(long)]
-    learn: bool,
+    no_learn_rates: bool,
+    /// Sites do not learn what is common in their own accepted mail.
+    #[arg(long)]
+    no_learn_common: bool,
     /// Write the report as one page with plots to this file too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -116,7 +119,8 @@ pub(super) fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
             revoke_rate: args.revoke_rate,
             trap_sites: args.trap_sites,
             filters: args.filters,
-            learn: args.learn,
+            learn_rates: !args.no_learn_rates,
+            learn_common: !args.no_learn_common,
             ..Protocol::default()
         },
         config: global.config()?,

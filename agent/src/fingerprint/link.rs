@@ -48,12 +48,19 @@ struct Trace {
     value: u64,
     /// The hash of the domain, for a path.
     host: Option<u64>,
+    /// A page that every site has, for a path.
+    generic: bool,
 }
 
 impl Trace {
     fn of(sort: Sort, text: &str, host: Option<u64>) -> Self {
         // The sort as seed keeps equal texts of different sorts apart.
-        Self { sort, value: xxh3_64_with_seed(text.as_bytes(), sort as u64 + 1), host }
+        Self {
+            sort,
+            value: xxh3_64_with_seed(text.as_bytes(), sort as u64 + 1),
+            host,
+            generic: false,
+        }
     }
 }
 
@@ -70,7 +77,9 @@ fn traces(links: &[Link]) -> BTreeSet<Trace> {
                 let host = Trace::of(Sort::Host, domain, None);
                 if let Some(skeleton) = skeleton(path, *query) {
                     let path = format!("{domain}{skeleton}");
-                    traces.insert(Trace::of(Sort::Path, &path, Some(host.value)));
+                    let generic = is_generic(&skeleton);
+                    let path = Trace::of(Sort::Path, &path, Some(host.value));
+                    traces.insert(Trace { generic, ..path });
                 }
                 traces.insert(host)
             }
@@ -104,10 +113,18 @@ pub(super) fn domains<'a>(
 }
 
 /// The digests that are emitted. A path at a domain that wanted mail leads to as well (free
-/// hosters, list servers, shops) proves nothing alone.
-pub(super) fn digests(links: &[Link], stop: &StopList) -> Vec<Digest> {
+/// hosters, list servers, shops) proves nothing alone, nor does a page that every site has. Where
+/// the mail has a text that tells (`texted`), only a coin address does: a firm's phone number and
+/// pages stand in all its mail, and under the mail of those who write from there.
+pub(super) fn digests(links: &[Link], texted: bool, stop: &StopList) -> Vec<Digest> {
     let digest = |trace: Trace| {
-        let weak = trace.sort == Sort::Host || trace.host.is_some_and(|host| stop.stops(host));
+        let known = trace.host.is_some_and(|host| stop.stops(host));
+        let weak = match trace.sort {
+            Sort::Coin => false,
+            Sort::Phone => texted,
+            Sort::Path => texted || known || trace.generic,
+            Sort::Host => true,
+        };
         Digest { engine: Engine::Link, weak, value: trace.value }
     };
     let chosen = traces(links).into_iter().filter(|trace| !stop.stops(trace.value));
@@ -148,6 +165,59 @@ fn skeleton(path: &str, query: bool) -> Option<String> {
     telling.then_some(out)
 }
 
+/// Segments of pages that every site has. Ours, from what footers of newsletters and receipts
+/// link to; not taken from any corpus.
+const GENERIC_SEGMENTS: [&str; 40] = [
+    "about",
+    "aboutus",
+    "account",
+    "accounts",
+    "app",
+    "blog",
+    "contact",
+    "contactus",
+    "cookies",
+    "download",
+    "en",
+    "en-us",
+    "faq",
+    "feedback",
+    "help",
+    "home",
+    "imprint",
+    "impressum",
+    "index",
+    "info",
+    "legal",
+    "login",
+    "manage",
+    "mobile",
+    "news",
+    "notifications",
+    "optout",
+    "policies",
+    "policy",
+    "preferences",
+    "privacy",
+    "profile",
+    "security",
+    "settings",
+    "signin",
+    "subscribe",
+    "support",
+    "terms",
+    "unsubscribe",
+    "user",
+];
+
+/// A page that every site has: no word of its path is its own.
+fn is_generic(skeleton: &str) -> bool {
+    let words = skeleton.split(['/', '-', '_', '.']).filter(|word| !word.is_empty());
+    let joining =
+        |word: &str| matches!(word, "*" | "and" | "of" | "us" | "our" | "html" | "php" | "htm");
+    words.into_iter().all(|word| joining(word) || GENERIC_SEGMENTS.contains(&word))
+}
+
 fn is_identifier(segment: &str) -> bool {
     let vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
     let letters = segment.chars().filter(|c| c.is_alphabetic());
@@ -170,7 +240,7 @@ mod tests {
     }
 
     fn all(links: &[Link]) -> Vec<Digest> {
-        digests(links, &StopList::default())
+        digests(links, false, &StopList::default())
     }
 
     #[test]
@@ -198,14 +268,35 @@ mod tests {
         let links: Vec<Link> =
             ('a'..='z').map(|c| web(&format!("{c}.com"), "/path/word")).collect();
         assert_eq!(all(&links).len(), LINK_DIGESTS_MAX);
-        assert!(digests(&links, &StopList::of(hashes(&links))).is_empty());
+        assert!(digests(&links, false, &StopList::of(hashes(&links))).is_empty());
     }
 
     #[test]
     fn a_path_at_a_domain_of_wanted_mail_is_weak() {
         let stop = StopList::of(hashes(&[web("hoster.example", "/")]));
-        let digests = digests(&[web("x.hoster.example", "/page/of/somebody")], &stop);
+        let digests = digests(&[web("x.hoster.example", "/page/of/somebody")], false, &stop);
         assert_eq!(digests.iter().map(|digest| digest.weak).collect::<Vec<_>>(), [true]);
+    }
+
+    #[test]
+    fn what_every_site_has_proves_nothing_alone() {
+        for path in
+            ["/privacy-policy", "/account/unsubscribe.php", "/en/legal/terms", "/contact-us"]
+        {
+            assert!(all(&[web("a.example", path)]).iter().all(|of| of.weak), "{path}");
+        }
+        assert!(!all(&[web("a.example", "/unsubscribe/from/miracle-pills")])[0].weak);
+    }
+
+    #[test]
+    fn beside_a_text_only_a_coin_address_proves_a_match_alone() {
+        let links = [
+            web("a.example", "/words/of/it"),
+            Link::Phone("5550100123".into()),
+            Link::Coin("bc1q".into()),
+        ];
+        let digests = digests(&links, true, &StopList::default());
+        assert_eq!(digests.iter().map(|of| of.weak).collect::<Vec<_>>(), [false, true, true, true]);
     }
 
     #[test]

@@ -58,18 +58,19 @@ impl Fingerprint {
     /// The fingerprint under another stop list (for measurements).
     #[must_use]
     pub fn with(canonical: &Canonical, stop: &StopList) -> Self {
-        let links = link::digests(&canonical.links, stop);
-        let attachments = attachments(canonical, stop);
+        let links = link::digests(&canonical.links, false, stop).len();
+        let attached = attachments(canonical, false, stop).len();
         let gated = !canonical.passes_gate();
         let exact = if gated { short(canonical, stop) } else { Some(hashed(&[&canonical.text])) };
         let exact = exact.map(|value| Digest { engine: Engine::Exact, weak: false, value });
         let mut digests: Vec<Digest> = exact.into_iter().collect();
         if !gated {
-            let room = KEYS_MAX - digests.len() - links.len() - attachments.len();
+            let room = KEYS_MAX - digests.len() - links - attached;
             digests.extend(shingled(&canonical.text, stop, room));
         }
-        digests.extend(links);
-        digests.extend(attachments);
+        let texted = digests.iter().any(|digest| digest.engine != Engine::Exact);
+        digests.extend(link::digests(&canonical.links, texted, stop));
+        digests.extend(attachments(canonical, texted, stop));
         Self { digests, nilsimsa: (!gated).then(|| nilsimsa(canonical.text.as_bytes())) }
     }
 
@@ -141,11 +142,15 @@ fn shingled(text: &str, stop: &StopList, room: usize) -> Vec<Digest> {
     digests
 }
 
-fn attachments(canonical: &Canonical, stop: &StopList) -> Vec<Digest> {
+/// What is attached. A picture beside a text that tells proves nothing alone: a firm's logo stands
+/// in all its mail.
+fn attachments(canonical: &Canonical, texted: bool, stop: &StopList) -> Vec<Digest> {
     let hashes = canonical.attachments.iter().map(|attachment| attachment.hash);
     let mut chosen = Smallest::new(ATTACHMENT_DIGESTS);
     hashes.filter(|hash| !stop.stops(*hash)).for_each(|hash| chosen.add(hash));
-    let digest = |value| Digest { engine: Engine::Attachment, weak: false, value };
+    let pictured = |hash| canonical.attachments.iter().any(|of| of.hash == hash && of.picture);
+    let digest =
+        |value| Digest { engine: Engine::Attachment, weak: texted && pictured(value), value };
     chosen.into_vec().into_iter().map(digest).collect()
 }
 
@@ -159,6 +164,11 @@ fn short(canonical: &Canonical, stop: &StopList) -> Option<u64> {
     }
     let places: Vec<&str> = places.into_iter().collect();
     Some(hashed(&[&["short", &canonical.text].join("\n"), &places.join("\n")]))
+}
+
+/// A digest's value under a site's own seed.
+pub(crate) fn keyed(value: u64, seed: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(&value.to_le_bytes(), seed)
 }
 
 fn hashed(parts: &[&str]) -> u64 {

@@ -10,12 +10,13 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use novacula_catalog::{
     Catalog, Digest, Engine, Facts, Filter, Learner, Match, Network, Nilsimsa, Opinion, Probe,
-    Rates, Site, SiteId, Time, Trust, judge,
+    Rates, STUDY_SECS, Site, SiteId, Time, Trust, judge,
 };
 use novacula_client::{Check, Verdict};
 use serde::Serialize;
 
 use super::index::Row;
+use crate::familiar::Familiar;
 use crate::fingerprint::Fingerprint;
 use crate::verdict::{Circumstances, answer, decide};
 
@@ -49,7 +50,9 @@ pub struct Protocol {
     /// Sites state what their content filter thought (column `sa_score`).
     pub filters: bool,
     /// Sites learn how often wanted mail is reported.
-    pub learn: bool,
+    pub learn_rates: bool,
+    /// Sites learn what is common in their own accepted mail.
+    pub learn_common: bool,
 }
 
 impl Default for Protocol {
@@ -62,7 +65,8 @@ impl Default for Protocol {
             revoke_delay_secs: 3600.0,
             trap_sites: 0.0,
             filters: false,
-            learn: false,
+            learn_rates: true,
+            learn_common: true,
         }
     }
 }
@@ -141,6 +145,8 @@ struct World<'a> {
     trust: Trust,
     learner: Learner,
     sites: HashMap<&'a str, Site>,
+    /// What is common in each site's accepted mail.
+    familiar: HashMap<&'a str, Familiar>,
     queue: BinaryHeap<Reverse<(u64, Event)>>,
     run: Run,
 }
@@ -163,6 +169,7 @@ pub(super) fn run(setting: &Setting<'_>, known: &[Known], seed: u64, keep_answer
         trust: Trust::group(nobody, members),
         learner: Learner::default(),
         sites: names.iter().map(|name| (*name, site(name, setting))).collect(),
+        familiar: names.iter().map(|name| (*name, Familiar::default())).collect(),
         queue: BinaryHeap::new(),
         run: Run {
             outcomes: Vec::with_capacity(setting.rows.len()),
@@ -170,13 +177,17 @@ pub(super) fn run(setting: &Setting<'_>, known: &[Known], seed: u64, keep_answer
             answers: Vec::new(),
         },
     };
-    let mut expired = 0;
+    let (mut expired, mut studied) = (0, 0);
     for (at, row) in setting.rows.iter().enumerate() {
         world.queue.push(Reverse((row.time_secs, Event::Mail(at))));
         while let Some(Reverse((now_secs, event))) = world.queue.pop() {
             if now_secs >= expired + EXPIRE_SECS {
                 world.catalog.expire(Time(now_secs));
                 expired = now_secs;
+            }
+            if setting.protocol.learn_rates && now_secs >= studied + STUDY_SECS {
+                world.study(Time(now_secs));
+                studied = now_secs;
             }
             match event {
                 Event::Mail(at) => {
@@ -200,18 +211,23 @@ fn site(name: &str, setting: &Setting<'_>) -> Site {
 }
 
 impl World<'_> {
+    /// What every site learns from the statements that all of them hold.
+    fn study(&mut self, now: Time) {
+        self.learner.study(self.catalog.witnesses(), &self.trust, self.setting.rates, now);
+    }
+
     fn mail(&mut self, at: usize, now: Time) {
         let known = &self.known[at];
         let row = &self.setting.rows[at];
-        let probe = Probe::new(&known.digests, known.nilsimsa, now);
+        let familiar = self.familiar.entry(row.site.as_str()).or_default();
+        let learns = self.setting.protocol.learn_common;
+        let common = |digest: &Digest| learns && familiar.is_common(digest, now);
+        let probe = Probe::with_common(&known.digests, known.nilsimsa, now, common);
         let matches = self.catalog.matches(&probe);
         let Some(site) = self.sites.get_mut(row.site.as_str()) else { return };
         let trust = self.trust.seen_from(site.id());
         let rates = self.learner.rates(self.setting.rates);
         let judgement = judge(&matches, &trust, &rates, now, Some(site.network()));
-        if self.setting.protocol.learn {
-            self.learner.observe(&judgement);
-        }
         let no_evidence = (!known.evidence).then(|| "too little text to judge".to_owned());
         let circumstances = Circumstances { no_evidence, ..Circumstances::default() };
         let verdict = decide(&circumstances, &judgement);
@@ -238,6 +254,9 @@ impl World<'_> {
             _ => judgement.reports,
         };
         self.run.outcomes.push(Outcome { verdict, odds_nats, reports, found });
+        if learns && matches!(verdict, Verdict::Unknown | Verdict::Bulk) {
+            familiar.accepted(&known.digests, now);
+        }
         let filter = if self.setting.protocol.filters { row.filter } else { Filter::Unknown };
         let facts = Facts { filter, ..Facts::default() };
         if known.evidence
@@ -265,6 +284,10 @@ impl World<'_> {
         };
         let probe = Probe::new(&known.digests, known.nilsimsa, now);
         let matches = self.catalog.matches(&probe);
+        if self.setting.protocol.learn_common && opinion == Opinion::Report {
+            let familiar = self.familiar.entry(row.site.as_str()).or_default();
+            familiar.reported(&known.digests, now);
+        }
         let witness = site.opine(&matches, &probe, opinion, Time(row.time_secs), now);
         self.run.bytes += witness.statement.to_bytes().len() as u64 + SIGNATURE_LEN;
         self.catalog.insert(witness);

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
 use tokio::sync::oneshot;
 
+use super::learned::{self, LoadedLearned, SaveLearned};
 use super::network::{self, LoadedNetwork, SaveNetwork};
 use super::writer::{self, Command, Health};
 use crate::acts::{Act, Acts, Occasion, Reporter};
@@ -42,6 +43,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("002-correspondents.sql")),
     M::up(include_str!("003-doors.sql")),
     M::up(include_str!("010-network.sql")),
+    M::up(include_str!("020-learning.sql")),
 ];
 
 /// What can go wrong with the database.
@@ -121,6 +123,8 @@ pub enum Save {
     Reserve(u64),
     /// Something of the network of peers.
     Network(SaveNetwork),
+    /// Something that was learnt.
+    Learned(SaveLearned),
     /// What is too old at this time may go.
     Expire(Time),
 }
@@ -138,6 +142,8 @@ pub struct Loaded {
     pub traces: Vec<Trace>,
     /// What the network of peers needs.
     pub network: LoadedNetwork,
+    /// What was learnt.
+    pub learned: LoadedLearned,
     /// Tokens of mail clients.
     pub tokens: Vec<Token>,
     /// First running number that no statement of this host has; a block from here is reserved.
@@ -354,6 +360,7 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
     };
     loaded.traces = select.query_map([], trace)?.collect::<Result<_, _>>()?;
     loaded.network = network::load(connection)?;
+    loaded.learned = learned::load(connection)?;
     loaded.tokens = load_tokens(connection)?;
     let reserved: i64 =
         connection.query_row("SELECT seq_reserved FROM instance", [], |row| row.get(0))?;
@@ -366,7 +373,9 @@ fn load(connection: &Connection, now: Time) -> Result<Loaded, rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feature::Feature;
     use crate::identity::Identity;
+    use crate::learning::Learned;
     use crate::statement::{Copies, Facts, Kind, Opinion};
 
     const NOW: Time = Time(1_800_000_000);
@@ -403,6 +412,13 @@ mod tests {
         let (user, label) = ("ann".into(), "mail client".into());
         let token = Token { hash: [9; 32], user, label, made: NOW };
         disk.save_soon(statement(1, false));
+        let learned = Learned { reports: 1.5, copies: 900.0, until: NOW.epoch() };
+        let day = (NOW.0 / 86_400) as u32;
+        let feature =
+            |hash, last_day| Feature { hash, days: 3, first_day: 7, last_day, reported_day: 0 };
+        let features = vec![feature(u64::MAX, day), feature(1, day - 100)];
+        disk.save_soon(Save::Learned(SaveLearned::Rate(learned)));
+        disk.save_soon(Save::Learned(SaveLearned::Features(features)));
         let acts = vec![
             statement(2, true),
             Save::Act(MailId(2), who.clone(), Act::Report, OCCASION),
@@ -422,6 +438,8 @@ mod tests {
         assert_eq!(loaded.acts.of(MailId(2), &who), Some(Act::Report));
         assert_eq!(loaded.acts.by("ann")[0].1.occasion, OCCASION);
         assert_eq!(loaded.tokens, [token]);
+        assert_eq!(loaded.learned.rate, learned);
+        assert_eq!(loaded.learned.features, [feature(u64::MAX, day)], "what is old is gone");
         assert_eq!(loaded.allowed, ["@example.org"]);
         disk.save_now(vec![
             Save::Withdraw(MailId(2), who, false),

@@ -105,6 +105,11 @@ impl Catalog {
         true
     }
 
+    /// Every statement held, in no order.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Arc<Witness>> {
+        self.by_name.values()
+    }
+
     /// What a key holds.
     #[must_use]
     pub fn entry(&self, key: Key) -> Option<&Entry> {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::disk::{Save, StoreError};
 use super::memory::oldest_kept;
-use super::network;
+use super::{learned, network};
 use crate::clock::Time;
 
 /// Longest time that a sighting waits for its group (DESIGN 4.1: a crash loses one second).
@@ -240,6 +240,7 @@ fn apply_one(connection: &Connection, save: &Save) -> Result<(), rusqlite::Error
             params![upto.cast_signed()],
         ),
         Save::Network(save) => network::apply(connection, save),
+        Save::Learned(save) => learned::apply(connection, save),
         Save::Expire(now) => expire(connection, *now),
     }
 }
@@ -261,5 +262,5 @@ pub(super) fn expire(connection: &Connection, now: Time) -> Result<(), rusqlite:
         [now.0.cast_signed() / 86_400],
     )?;
     network::expire(connection, oldest)?;
-    Ok(())
+    learned::expire(connection, now)
 }

@@ -1,5 +1,6 @@
 //! What only root can set up: MTAs in networks of their own.
 
+mod bulk;
 mod faults;
 mod headline;
 mod postfix;
