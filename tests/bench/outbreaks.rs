@@ -4,7 +4,7 @@
 //!     cargo run --release -p novacula-tests --bin outbreaks -- --index dev/sim.tsv --root dev
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
@@ -26,6 +26,9 @@ struct Args {
     /// Folder that the index's paths start from.
     #[arg(long)]
     root: PathBuf,
+    /// Write the index's rows of the tuning half to this file instead, for `novacula replay`.
+    #[arg(long, value_name = "FILE")]
+    tuning_to: Option<PathBuf>,
     /// Print the campaigns of the tuning half that lose most, with what their copies share.
     #[arg(long)]
     show: bool,
@@ -59,6 +62,9 @@ struct Found {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some(path) = &args.tuning_to {
+        return write_tuning(&args.index, path);
+    }
     let stop = args.stop.as_deref().map(read_stop_list).transpose()?;
     let stop = stop.as_ref().unwrap_or(StopList::shipped());
     let mut mails = Vec::new();
@@ -78,6 +84,19 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The header and the rows of the tuning half, as they are.
+fn write_tuning(index: &Path, to: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(index)?;
+    let rows = read_index(index)?;
+    let mut out = String::new();
+    for (at, line) in text.lines().filter(|line| !line.is_empty()).enumerate() {
+        if at == 0 || rows.get(at - 1).is_some_and(|row| half(row) == Half::Tuning) {
+            out.extend([line, "\n"]);
+        }
+    }
+    Ok(std::fs::write(to, out)?)
 }
 
 fn mail(row: Row, number: u64, canonical: &Canonical, fingerprint: &Fingerprint) -> Mail {

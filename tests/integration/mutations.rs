@@ -50,6 +50,15 @@ fn every_attack_keeps_its_recall() {
         let least = match attack {
             Attack::PadAfter(1000) | Attack::PadBefore(1000) => 60,
             Attack::Substitute(33) => 45,
+            // The invented texts hold no word of the table. The aimed attack hides a text that has
+            // no links: what remains is said in docs/measurements.md, "Robustness".
+            Attack::Aimed(triples) => {
+                if triples > 13 {
+                    0
+                } else {
+                    90
+                }
+            }
             Attack::Insert(33) | Attack::Substitute(20) => 80,
             Attack::Obfuscate(_) | Attack::Personalise | Attack::Hide => 99,
             Attack::Quote | Attack::Forward => 99,

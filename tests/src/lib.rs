@@ -5,12 +5,14 @@
 //! on both sides. The *tuning* half serves the stop list and every threshold; figures quote the
 //! *held-out* half.
 
+pub mod aimed;
 pub mod harness;
 pub mod mutations;
 pub mod rig;
 #[path = "../simulation/mod.rs"]
 pub mod simulation;
 pub mod wire;
+pub mod synonyms;
 
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,9 @@
 //!
 //! Main item: [`Attack::apply`]. Everything follows from a seed.
 
+use crate::aimed::Ground;
+use crate::synonyms::synonyms;
+
 /// A small generator of numbers (SplitMix64): tests need numbers that repeat, not good ones.
 #[derive(Clone, Debug)]
 pub struct Draws(u64);
@@ -59,6 +62,10 @@ pub enum Attack {
     Insert(u32),
     /// Words replaced by others.
     Substitute(u32),
+    /// Words replaced by synonyms, where the table knows any: so many of a hundred of those.
+    Spin(u32),
+    /// So many triples of words, ground to the smallest hashes, spread over the text.
+    Aimed(u32),
     /// Words spelt with look-alikes, digits, dots and invisible characters.
     Obfuscate(u32),
     /// Lines in another order.
@@ -75,7 +82,7 @@ pub enum Attack {
 
 impl Attack {
     /// Everything that is measured, in the order of the table in docs/measurements.md.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::PadAfter(100),
         Self::PadAfter(300),
         Self::PadAfter(1000),
@@ -92,6 +99,11 @@ impl Attack {
         Self::Substitute(15),
         Self::Substitute(20),
         Self::Substitute(33),
+        Self::Spin(50),
+        Self::Spin(100),
+        Self::Aimed(13),
+        Self::Aimed(24),
+        Self::Aimed(40),
         Self::Obfuscate(5),
         Self::Obfuscate(10),
         Self::Obfuscate(15),
@@ -127,6 +139,11 @@ impl Attack {
             Self::Substitute(percent) => plain(&each_word(&lines, |word| {
                 if draws.percent(percent) { draws.word() } else { word.to_owned() }
             })),
+            Self::Spin(percent) => plain(&each_word(&lines, |word| match synonyms(word) {
+                Some(group) if draws.percent(percent) => group[draws.below(group.len())].to_owned(),
+                _ => word.to_owned(),
+            })),
+            Self::Aimed(triples) => plain(&aimed(&lines, triples as usize, draws)),
             Self::Obfuscate(percent) => plain(&each_word(&lines, |word| {
                 if draws.percent(percent) { obfuscated(word, draws) } else { word.to_owned() }
             })),
@@ -152,6 +169,18 @@ impl Attack {
             }
         }
     }
+}
+
+/// The text with triples put in at equal distances.
+fn aimed(lines: &[String], triples: usize, draws: &mut Draws) -> Vec<String> {
+    let all = lines.join(" ");
+    let words: Vec<&str> = all.split_whitespace().collect();
+    let mut out = Vec::new();
+    for at in 0..triples {
+        out.push(Ground::triple(draws));
+        out.extend(&words[words.len() * at / triples..words.len() * (at + 1) / triples]);
+    }
+    out.chunks(LINE_WORDS).map(|line| line.join(" ")).collect()
 }
 
 /// A mail in plain text.
