@@ -23,8 +23,9 @@ use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save};
 use novacula_catalog::{
-    Acts, Catalog, Digest, Fact, Facts, Filter, KEEP_OWN_OPINION_SECS, Learner, Match, Network,
-    Probe, Rates, Reporter, SEQ_BLOCK, Site, SiteId, Speaker, Time, Token, Trust, careful, judge,
+    Acts, Catalog, Delivery, Digest, Fact, Facts, Filter, KEEP_OWN_OPINION_SECS, Learner, Match,
+    Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, SiteId, Speaker, Stage, Time, Token, Trust,
+    careful, judge,
 };
 use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
@@ -72,6 +73,8 @@ pub struct Caller {
     pub location: String,
     /// What another filter thought of it.
     pub filter: Filter,
+    /// Where on its way through the site it is.
+    pub stage: Stage,
 }
 
 pub use error::AgentError;
@@ -164,6 +167,8 @@ struct Read {
     facts: Facts,
     received: Option<Time>,
     from: String,
+    /// Hash of the Message-Id.
+    message: Option<u64>,
 }
 
 impl Agent {
@@ -242,7 +247,7 @@ impl Agent {
         // Mail that our own people call wanted is nobody else's business either.
         let wanted = answer.verdict == Verdict::Allowed;
         let stated = match counts && caller.delivery && !wanted {
-            true => self.sight(&mut state, &read, &matches, caller.recipients, now),
+            true => self.sight(&mut state, &read, &matches, caller, now),
             false => None,
         };
         drop(state);
@@ -285,14 +290,16 @@ impl Agent {
         state: &mut State,
         read: &Read,
         matches: &[Match],
-        recipients: u32,
+        caller: &Caller,
         now: Time,
     ) -> Option<Vec<u8>> {
         // Without reserved numbers nothing may be stated: they wait for the disk.
         if state.site.next_number() >= state.reserved {
             return None;
         }
-        let witness = state.site.sight(matches, &read.probe, read.facts, recipients, now)?;
+        let copy =
+            Delivery { recipients: caller.recipients, stage: caller.stage, message: read.message };
+        let witness = state.site.sight(matches, &read.probe, read.facts, copy, now)?;
         let signed = self.identity.sign(&witness.statement);
         state.catalog.insert(witness.clone());
         self.disk.save_soon(Save::Statement(Box::new(witness), signed.clone()));
@@ -414,6 +421,7 @@ impl Agent {
             probe,
             facts,
             received: message.received,
+            message: hash_of(&message.message_id),
             from: message.from.address,
             canonical,
             fingerprint,
@@ -448,6 +456,13 @@ fn lock_dir(path: &Path) -> Result<std::fs::File, AgentError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(AgentError::InUse(path.to_owned())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// What tells copies of a mail apart at home; it never leaves.
+fn hash_of(message_id: &str) -> Option<u64> {
+    let hash = blake3::hash(message_id.as_bytes());
+    let first = hash.as_bytes().first_chunk().copied().map(u64::from_le_bytes);
+    first.filter(|_| !message_id.is_empty())
 }
 
 /// Nothing leaves the site for allowed mail and for mail without evidence (DESIGN 4.4).

@@ -9,6 +9,7 @@
 
 mod acts;
 mod clock;
+mod delivery;
 mod digest;
 mod entry;
 mod feature;
@@ -30,6 +31,7 @@ mod trust;
 
 pub use acts::{Act, Acts, Occasion, Reporter, Said};
 pub use clock::{EPOCH_SECS, Epoch, Time};
+pub use delivery::{Delivery, Stage};
 pub use digest::{
     Digest, Engine, FINGERPRINT_VERSION, Key, Nilsimsa, SALT_OVERLAP_SECS, SALT_SECS, SaltEpoch,
 };

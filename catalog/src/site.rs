@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::{EPOCH_SECS, Epoch, Time};
+use crate::delivery::{Copied, Delivery};
 use crate::entry::{Network, Witness};
 use crate::identity::SiteId;
 use crate::matching::{Match, Probe};
@@ -27,7 +28,7 @@ pub struct Site {
     network: Network,
     lane: u16,
     next_number: u64,
-    copies: HashMap<MailId, u32>,
+    copies: HashMap<MailId, Copied>,
     by_epoch: BTreeMap<Epoch, Vec<MailId>>,
 }
 
@@ -63,31 +64,31 @@ impl Site {
         self.next_number
     }
 
-    /// The site received a copy. States it when it is a new mail or its copies pass a step;
-    /// within a step nothing new is to be said.
+    /// The site received a copy. States it when it is a new mail, when its copies pass a step, or
+    /// when more is known of it than was stated: a filter that the mail reaches after the MTA adds
+    /// what it thinks.
     pub fn sight(
         &mut self,
         matches: &[Match],
         probe: &Probe,
         facts: Facts,
-        recipients: u32,
+        delivery: impl Into<Delivery>,
         now: Time,
     ) -> Option<Witness> {
         self.forget(now);
         let (mail, epoch, stated) = match self.same_mail(matches, now) {
-            Some((own, copies)) => (own.mail, own.epoch, Some(copies)),
+            Some((own, copies, facts)) => (own.mail, own.epoch, Some((copies, facts))),
             None => (self.next_mail(), now.epoch(), None),
         };
-        let known = stated.map_or(0, Copies::at_least);
-        let count = self.copies.entry(mail).or_insert_with(|| {
+        let copied = self.copies.entry(mail).or_insert_with(|| {
             self.by_epoch.entry(now.epoch()).or_default().push(mail);
-            known
+            Copied::since(stated.map_or(0, |(copies, _)| copies.at_least()))
         });
-        *count = count.saturating_add(recipients.max(1));
-        let copies = Copies::of(*count);
-        if stated.is_some_and(|stated| stated >= copies) {
+        let copies = copied.count(delivery.into());
+        if stated.is_some_and(|(known, before)| known >= copies && !facts.tells_more_than(before)) {
             return None;
         }
+        let facts = stated.map_or(facts, |(_, before)| facts.or(before));
         let kind = Kind::Sighting { copies, facts };
         Some(self.state(mail, epoch, epoch, probe, kind))
     }
@@ -130,18 +131,22 @@ impl Site {
             .map(|statement| statement.mail)
     }
 
-    /// This host's sighting of the same mail in the last two hours, with its copies. Another
+    /// This host's sighting of the same mail in the last two hours, with what it stated. Another
     /// host's count is its own: two that raise one count would overwrite each other.
-    fn same_mail<'a>(&self, matches: &'a [Match], now: Time) -> Option<(&'a Statement, Copies)> {
+    fn same_mail<'a>(
+        &self,
+        matches: &'a [Match],
+        now: Time,
+    ) -> Option<(&'a Statement, Copies, Facts)> {
         let since = now.minus_secs(SAME_MAIL_SECS).epoch();
         let own = matches.iter().map(|found| &found.witness.statement);
         own.filter(|own| own.site == self.id && lane_of(own.mail.0) == self.lane)
             .filter(|own| own.epoch >= since)
             .filter_map(|own| match own.kind {
-                Kind::Sighting { copies, .. } => Some((own, copies)),
+                Kind::Sighting { copies, facts } => Some((own, copies, facts)),
                 Kind::Opinion { .. } => None,
             })
-            .max_by_key(|(own, _)| (own.epoch, own.mail))
+            .max_by_key(|(own, ..)| (own.epoch, own.mail))
     }
 
     /// The name that a mail gets whose first statement comes now.
@@ -179,7 +184,9 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Stage;
     use crate::digest::{Digest, Engine};
+    use crate::statement::{Fact, Filter};
     use crate::store::Catalog;
 
     struct Rig {
@@ -227,6 +234,29 @@ mod tests {
             .collect();
         assert_eq!(stated, expected);
         assert_eq!(rig.catalog.len(), 1, "each step replaces the one before");
+    }
+
+    #[test]
+    fn what_a_filter_adds_is_stated_of_the_same_copy() {
+        let mut rig = Rig::new();
+        let mut state = |stage, facts| {
+            let probe = Rig::probe(7, START);
+            let matches = rig.catalog.matches(&probe);
+            let delivery = Delivery { recipients: 1, stage, message: Some(1) };
+            let witness = rig.site.sight(&matches, &probe, facts, delivery, START)?;
+            rig.catalog.insert(witness.clone());
+            Some(witness.statement.kind)
+        };
+        let from_mta = Facts { sender_known: Fact::No, ..Facts::default() };
+        let from_filter = Facts { filter: Filter::Spam, ..Facts::default() };
+        let one = |facts| Some(Kind::Sighting { copies: Copies::One, facts });
+        assert_eq!(state(Stage::Mta, from_mta), one(from_mta));
+        let both = Facts { filter: Filter::Spam, ..from_mta };
+        assert_eq!(state(Stage::Filter, from_filter), one(both));
+        assert_eq!(state(Stage::Mailbox, Facts::default()), None, "nothing new");
+        let second = Kind::Sighting { copies: Copies::Two, facts: both };
+        assert_eq!(state(Stage::Mta, from_mta), Some(second), "it came again");
+        assert_eq!(rig.catalog.len(), 1);
     }
 
     #[test]

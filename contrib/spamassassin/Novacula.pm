@@ -156,8 +156,8 @@ How many seconds to wait for the answer before the mail is scored without it.
 
 =item novacula_deliveries (0|1)		(default: 1)
 
-Whether to state deliveries. Set it to 0 where the Novacula milter sees the
-same mail: it states them already.
+Whether to state deliveries, with what the other rules thought. Where the
+Novacula milter states the same mail, it is still one copy: by its Message-Id.
 
 =back
 
@@ -264,7 +264,9 @@ sub check_end {
   my $score = $self->_score_of_others($pms);
   my $required = $pms->{conf}->{required_score};
   my $leaning = $score >= $required ? 'spam' : $score >= $required / 2 ? 'grey' : 'ham';
-  my %fields = ($self->_facts($pms), 'Novacula-Delivery' => 'now', 'Novacula-Filter' => $leaning);
+  # The milter may have stated this copy when it came in: the agent counts it once.
+  my %fields = ($self->_facts($pms), 'Novacula-Delivery' => 'now', 'Novacula-Stage' => 'filter',
+    'Novacula-Filter' => $leaning);
   dbg("novacula: delivery stated, others' score %.3f is %s", $score, $leaning);
   my $call = $self->_call('/v1/check', \$pms->{msg}->get_pristine(), \%fields);
   $self->_finish($call, DELIVERY_TIME_MAX) if $call;
@@ -395,10 +397,9 @@ sub _facts {
   my $ip = $relay && $relay->{ip};
   $fields{'Novacula-Client'} = $1 if defined $ip && $ip =~ /^([0-9A-Fa-f.:]{2,45})\z/;
   my $dmarc = $pms->{dmarc_result} || '';
-  my @signed = $pms->{dkim_author_domains} && $pms->{dkim_valid_signatures} ?
-    grep { my $d = eval { lc $_->domain }; defined $d && $pms->{dkim_author_domains}->{$d} }
-      @{$pms->{dkim_valid_signatures}} : ();
-  if ($dmarc eq 'pass' || @signed) {
+  # Signed by the author's own domain, with a key that is long enough.
+  my $signed = %{$pms->{dkim_has_valid_author_sig} || {}};
+  if ($dmarc eq 'pass' || $signed) {
     $fields{'Novacula-Authentication'} = 'pass';
   } elsif ($dmarc eq 'fail') {
     $fields{'Novacula-Authentication'} = 'fail';

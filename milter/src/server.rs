@@ -355,6 +355,7 @@ async fn settle(
 fn envelope(transaction: &Transaction, rules: &Rules, location: &str) -> Envelope {
     Envelope {
         delivery: true,
+        in_mta: true,
         client: transaction.client,
         sender: Some(transaction.sender.clone()),
         recipients: transaction.recipient_count.max(1),

@@ -33,6 +33,10 @@ pub mod header {
     pub const LOCATION: &str = "novacula-location";
     /// `ham`, `grey` or `spam`: what another content filter of this site thought.
     pub const FILTER: &str = "novacula-filter";
+    /// `mta`, `filter` or `mailbox`: where on its way through the site the mail is stated as
+    /// delivered. What two of them state of one Message-Id are the same copies; without it,
+    /// `mailbox`.
+    pub const STAGE: &str = "novacula-stage";
     /// `all`: an administrator takes back everybody's opinion.
     pub const SCOPE: &str = "novacula-scope";
 }

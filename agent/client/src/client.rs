@@ -50,6 +50,8 @@ pub struct Envelope {
     pub location: Option<String>,
     /// What another filter thought.
     pub filter: Option<Leaning>,
+    /// The MTA has it just now: filters and mailboxes, which may state it too, come later.
+    pub in_mta: bool,
 }
 
 impl Envelope {
@@ -71,6 +73,7 @@ impl Envelope {
             (header::RECIPIENTS, (self.recipients > 0).then(|| self.recipients.to_string())),
             (header::LOCATION, self.location.clone()),
             (header::FILTER, self.filter.map(|filter| filter.name().into())),
+            (header::STAGE, self.in_mta.then(|| "mta".into())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

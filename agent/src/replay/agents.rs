@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use novacula_catalog::node::Purpose;
-use novacula_catalog::{Filter, Opinion, Reporter, Time};
+use novacula_catalog::{Filter, Opinion, Reporter, Stage, Time};
 use novacula_client::Asked;
 use serde::Serialize;
 
@@ -256,5 +256,6 @@ fn caller(site: &str, delivery: bool) -> Caller {
         recipients: 1,
         location: String::new(),
         filter: Filter::Unknown,
+        stage: Stage::default(),
     }
 }

@@ -3,7 +3,7 @@
 //! configured users only. One person has one name at every door: see [`People::person`].
 
 use axum::http::{HeaderMap, StatusCode};
-use novacula_catalog::{Filter, Reporter, Time};
+use novacula_catalog::{Filter, Reporter, Stage, Time};
 use novacula_client::{Authentication, header};
 
 use super::{Call, Peer, People, Refusal};
@@ -46,6 +46,7 @@ pub(super) fn caller(headers: &HeaderMap, peer: &Peer, people: &People) -> Resul
         recipients: 1,
         location: String::new(),
         filter: Filter::Unknown,
+        stage: Stage::default(),
     };
     let fields = headers.iter().filter(|(name, _)| name.as_str().starts_with("novacula-"));
     for (name, value) in fields {
@@ -123,6 +124,10 @@ fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
         (header::FILTER, "grey") => caller.filter = Filter::Grey,
         (header::FILTER, "spam") => caller.filter = Filter::Spam,
         (header::FILTER, _) => return Err(must_be(name, "ham, grey or spam", value)),
+        (header::STAGE, "mta") => caller.stage = Stage::Mta,
+        (header::STAGE, "filter") => caller.stage = Stage::Filter,
+        (header::STAGE, "mailbox") => caller.stage = Stage::Mailbox,
+        (header::STAGE, _) => return Err(must_be(name, "mta, filter or mailbox", value)),
         (header::SCOPE, "all") => caller.all = true,
         (header::SCOPE, _) => return Err(must_be(name, "all", value)),
         (header::RECEIVED, _) => {
@@ -143,6 +148,7 @@ fn set(caller: &mut Caller, name: &str, value: &str) -> Result<(), Refusal> {
                 header::RECIPIENTS,
                 header::LOCATION,
                 header::FILTER,
+                header::STAGE,
             ];
             let text = format!("unknown field {name}; known are {}", known.join(", "));
             return Err(Refusal(StatusCode::BAD_REQUEST, text));

@@ -5,10 +5,13 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use novacula_catalog::{Copies, Fact, Facts, Filter, Kind, Statement};
 use novacula_tests::harness::Place;
 use novacula_tests::is_full;
+use novacula_tests::rig::Mta;
 
 use crate::rig::{Daemon, Net, both, contrib, fresh, mail, open_to_all, run_with, text, wait_for};
 
@@ -196,18 +199,135 @@ fn a_delivery_is_stated_with_what_the_other_rules_thought() {
     assert!(ham.contains("verdict unknown"), "{ham}");
     assert_eq!(rig.place.held(), (3, 1));
     let _ = agent.stop();
-    let database = rusqlite::Connection::open(rig.place.data_dir().join("catalog.db")).unwrap();
+    let filters: Vec<Filter> =
+        sightings(&rig.place).iter().map(|(_, facts)| facts.filter).collect();
+    assert_eq!(filters, [Filter::Grey, Filter::Ham]);
+}
+
+/// What an agent that has stopped had stated as seen, in order.
+fn sightings(place: &Place) -> Vec<(Copies, Facts)> {
+    let database = rusqlite::Connection::open(place.data_dir().join("catalog.db")).unwrap();
     let mut select =
         database.prepare("SELECT signed FROM statement WHERE class = 0 ORDER BY mail").unwrap();
-    let facts: Vec<_> = select
-        .query_map([], |row| row.get::<_, Vec<u8>>(0))
-        .unwrap()
-        .map(|signed| match novacula_catalog::Statement::decode(&signed.unwrap()).unwrap().kind {
-            novacula_catalog::Kind::Sighting { facts, .. } => facts.filter,
-            novacula_catalog::Kind::Opinion { .. } => unreachable!(),
+    let signed = select.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+    let decoded = signed.map(|signed| Statement::decode(&signed.unwrap()).unwrap());
+    decoded
+        .map(|statement| match statement.kind {
+            Kind::Sighting { copies, facts } => (copies, facts),
+            Kind::Opinion { .. } => unreachable!(),
         })
-        .collect();
-    assert_eq!(facts, [novacula_catalog::Filter::Grey, novacula_catalog::Filter::Ham]);
+        .collect()
+}
+
+/// Signs the mail on standard input for a domain with the key in a file.
+const SIGN: &str = r#"
+use Mail::DKIM::Signer;
+my ($key, $domain) = @ARGV;
+my $signer = Mail::DKIM::Signer->new(Algorithm => 'rsa-sha256', Method => 'relaxed/relaxed',
+    Domain => $domain, Selector => 'one', KeyFile => $key);
+my $mail = do { local $/; <STDIN> };
+(my $wire = $mail) =~ s/\n/\r\n/g;
+$signer->PRINT($wire); $signer->CLOSE;
+(my $field = $signer->signature->as_string) =~ s/\r\n/\n/g;
+print "$field\n$mail";
+"#;
+
+/// Answers every TXT query with the key, as DNS does for the signer's domain.
+const DNS: &str = r#"
+import socket, sys
+text = ("v=DKIM1; k=rsa; p=" + sys.argv[1]).encode()
+parts = b"".join(bytes([len(text[at:at + 200])]) + text[at:at + 200] for at in range(0, len(text), 200))
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 5053))
+while True:
+    query, whence = server.recvfrom(4096)
+    end = query.index(0, 12) + 5
+    ours = query[end - 4:end - 2] == b"\0\x10" and b"_domainkey" in query
+    answer = b"\xc0\x0c\0\x10\0\x01\0\0\x0e\x10" + len(parts).to_bytes(2, "big") + parts
+    head = query[:2] + (b"\x85\x80" if ours else b"\x85\x83") + b"\0\x01" + bytes([0, int(ours)]) + b"\0" * 4
+    server.sendto(head + query[12:end] + (answer if ours else b""), whence)
+"#;
+
+#[test]
+fn client_and_authentication_go_along() {
+    let rig = Rig::with("dns_available yes\ndns_server 127.0.0.1:5053");
+    let dkim = "loadplugin Mail::SpamAssassin::Plugin::DKIM\n";
+    std::fs::write(rig.site().join("dkim.pre"), dkim).unwrap();
+    std::fs::write(rig.site().join("dkim.cf"), "full SIGNED eval:check_dkim_valid()\n").unwrap();
+    let key = rig.place.path().join("key").display().to_string();
+    let openssl = |args: &[&str]| {
+        let output = run_with(Command::new("openssl").args(args), b"");
+        assert!(output.status.success(), "{}", both(&output));
+        text(&output)
+    };
+    let _ = openssl(&["genrsa", "-out", &key, "2048"]);
+    let public = openssl(&["rsa", "-in", &key, "-pubout"]);
+    let public: String = public.lines().filter(|line| !line.starts_with('-')).collect();
+    let log = rig.place.path().join("dns.log");
+    let _dns = Daemon::start(rig.net.command("python3").args(["-c", DNS, &public]), &log);
+    let sign = |mail: &[u8], domain: &str| {
+        let output = run_with(Command::new("perl").args(["-e", SIGN, &key, domain]), mail);
+        assert!(output.status.success(), "{}", both(&output));
+        output.stdout
+    };
+    let agent = rig.agent();
+    // Signed by the author's domain; by another; not at all.
+    for (name, domain) in [
+        (SPAM, Some("meadow-tablets.example")),
+        ("30-spam-crypto.eml", Some("elsewhere.example")),
+        ("01-ham-personal.eml", None),
+    ] {
+        let mail = fresh(name);
+        let mail = domain.map_or(mail.clone(), |domain| sign(&mail, domain));
+        let report = rig.check(&mail);
+        assert_eq!(report.contains("SIGNED"), domain.is_some(), "{name}: {report}");
+    }
+    let _ = agent.stop();
+    let stated = sightings(&rig.place);
+    let authenticated: Vec<Fact> = stated.iter().map(|(_, facts)| facts.authenticated).collect();
+    assert_eq!(authenticated, [Fact::Yes, Fact::Unknown, Fact::Unknown]);
+    // Only with the client's address can the agent say that the sender is a stranger.
+    assert!(stated.iter().all(|(_, facts)| facts.sender_known == Fact::No), "{stated:?}");
+    // It is the address of the relay that handed the mail over.
+    let heard = impostor(&rig, b"HTTP/1.1 500 Oh\r\n\r\n{}", false);
+    let _ = rig.check(&fresh(SPAM));
+    let heard = heard.recv().unwrap();
+    assert!(heard.contains("\r\nNovacula-Client: 192.0.2.33\r\n"), "{heard}");
+}
+
+#[test]
+fn what_the_milter_stated_is_the_same_copy() {
+    let rig = Rig::new();
+    let agent = rig.agent();
+    let socket = rig.place.path().join("milter.sock");
+    let listener = format!("[[listener]]\naddress = \"unix:{}\"\ngroup = \"\"\n", socket.display());
+    let milter = rig.place.milter(&socket, &listener);
+    let mail = fresh(SPAM);
+    let through_the_milter = |recipient: &str| {
+        let mail = String::from_utf8(mail.clone()).unwrap();
+        let outcome = Mta::open(&socket, "192.0.2.33").mail("a@b.example", &[recipient], &mail);
+        assert!(outcome.added[0].1.starts_with("unknown;"), "{:?}", outcome.added);
+    };
+    through_the_milter("gpell@example.org");
+    let _ = rig.check(&mail);
+    assert_eq!(rig.place.held(), (1, 0));
+    // The same mail to somebody else is a second copy, once more stated by both.
+    through_the_milter("olga@example.org");
+    let _ = rig.check(&mail);
+    // Another Message-Id that only SpamAssassin met (it came by another way) is a third and fourth.
+    for id in ["one", "two"] {
+        let other = String::from_utf8(mail.clone()).unwrap();
+        let field = other.lines().find(|line| line.starts_with("Message-I")).unwrap().to_owned();
+        let other = other.replace(&field, &format!("Message-ID: <{id}@meadow-tablets.example>"));
+        let _ = rig.check(other.as_bytes());
+    }
+    assert_eq!(rig.place.held(), (1, 0));
+    drop(milter);
+    let _ = agent.stop();
+    let [(copies, facts)] = sightings(&rig.place)[..] else { panic!("one statement") };
+    assert_eq!(copies, Copies::Four);
+    // Who brought it is known to both, what the rules thought to SpamAssassin alone.
+    assert_eq!((facts.sender_known, facts.filter), (Fact::No, Filter::Grey));
 }
 
 #[test]
@@ -254,20 +374,25 @@ fn many_spamc_at_once() {
     drop(spamd);
 }
 
-/// Serves each connection at the agent's place as `answer` says, until the test ends.
-fn impostor(rig: &Rig, answer: &'static [u8], then_hang: bool) {
+/// Serves each connection at the agent's place as `answer` says, until the test ends; tells what
+/// it heard first.
+fn impostor(rig: &Rig, answer: &'static [u8], then_hang: bool) -> mpsc::Receiver<String> {
     let listener = UnixListener::bind(rig.place.socket()).unwrap();
+    let (tell, heard) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut held = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 65536]);
+            let mut first = [0; 65536];
+            let len = stream.read(&mut first).unwrap_or(0);
+            let _ = tell.try_send(String::from_utf8_lossy(&first[..len]).into_owned());
             let _ = stream.write_all(answer);
             if then_hang {
                 held.push(stream);
             }
         }
     });
+    heard
 }
 
 /// Seconds a check takes with this agent, and that the mail is scored without us.
@@ -288,7 +413,7 @@ fn without_an_agent_mail_is_scored_without_us() {
     let failed = rig.run(&["-r"], &mail(SPAM));
     assert!(both(&failed).contains("no agent answers"), "{}", both(&failed));
     let limit = alone * 2 + Duration::from_secs(TIMEOUT_SECS + 1);
-    impostor(&rig, b"", true);
+    let _heard = impostor(&rig, b"", true);
     // A hanging one costs the timeout, a mail larger than the socket's buffer included.
     let long = [fresh(SPAM), b"more of the same text\n".repeat(20_000)].concat();
     for mail in [fresh(SPAM), long] {
@@ -310,7 +435,7 @@ fn nonsense_is_not_believed() {
         (&[b'x'; 1 << 20], true),
     ] {
         let rig = Rig::new();
-        impostor(&rig, answer, then_hang);
+        let _heard = impostor(&rig, answer, then_hang);
         let took = scored_without_us(&rig, &fresh(SPAM));
         assert!(took < Duration::from_secs(15), "{took:?}");
     }
