@@ -38,7 +38,7 @@ m.logout()
 /// A Dovecot with its agent's place, in a network of its own.
 pub(super) struct Rig {
     pub(super) place: Place,
-    net: Net,
+    pub(super) net: Net,
 }
 
 impl Rig {
@@ -73,7 +73,7 @@ impl Rig {
         rig
     }
 
-    fn dir(&self, name: &str) -> PathBuf {
+    pub(super) fn dir(&self, name: &str) -> PathBuf {
         let dir = self.place.path().join(name);
         std::fs::create_dir(&dir).unwrap();
         open_to_all(&dir);
@@ -86,7 +86,7 @@ impl Rig {
         self.place.serve_with(&["--config", &config])
     }
 
-    /// The contrib settings, with the paths of this rig.
+    /// With the settings of contrib.
     pub(super) fn dovecot(&self) -> Daemon {
         let ours = std::fs::read_to_string(contrib("dovecot").join("novacula.conf")).unwrap();
         let place = self.place.path().display().to_string();
@@ -97,6 +97,12 @@ impl Rig {
                 &format!("sieve_pipe_bin_dir = {place}/bin"),
             )
             .replace("/usr/lib/novacula/sieve/", &format!("{place}/sieve/"));
+        self.dovecot_with(&ours)
+    }
+
+    /// With these settings, in paths of this rig.
+    pub(super) fn dovecot_with(&self, ours: &str) -> Daemon {
+        let place = self.place.path().display().to_string();
         let config = format!(
             "protocols = imap lmtp\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
              base_dir = {place}/run\nstate_dir = {place}/run\nlog_path = {place}/dovecot.log\n\
@@ -131,13 +137,13 @@ impl Rig {
         output
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         let read = |name| std::fs::read_to_string(self.place.path().join(name)).unwrap_or_default();
         format!("{}{}{}", read("dovecot.log"), read("sieve.log"), self.place.log())
     }
 
     /// What the agent says of the mail, and how many report it.
-    fn verdict(&self) -> (String, u64) {
+    pub(super) fn verdict(&self) -> (String, u64) {
         let answer = self.place.run_with(&["check", "--json", "-"], &mail(SPAM)).json();
         (answer["verdict"].as_str().unwrap().into(), answer["reports"].as_u64().unwrap())
     }

@@ -4,5 +4,6 @@ mod by_mail;
 mod circle;
 mod dovecot;
 mod proxy;
+mod roundcube;
 mod spamassassin;
 mod thunderbird;
