@@ -379,7 +379,7 @@ pub struct Explanation {
 }
 
 /// The state of the agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Release.
     pub version: String,

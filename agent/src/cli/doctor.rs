@@ -4,8 +4,8 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use novacula_catalog::Time;
 use novacula_client::{Client, MilterWord, Status};
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
             Ok(status) => {
                 let group = global.config().map(|config| config.socket_group).unwrap_or_default();
                 found.push(door(&socket, &group));
-                found.extend(legs(&status, now_secs()));
+                found.extend(legs(&status, Time::now().0));
                 if status.network != "off"
                     && let Ok(config) = global.config()
                 {
@@ -147,31 +147,13 @@ fn milter(word: &MilterWord, now_secs: u64) -> Vec<Leg> {
     [Leg::new(&name, true, mails)].into_iter().chain(listeners).collect()
 }
 
-fn now_secs() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use novacula_client::{MilterListener, MilterState};
 
     fn status() -> Status {
-        Status {
-            version: "0.1.0".into(),
-            site: String::new(),
-            uptime_secs: 5,
-            data_dir: "/data".into(),
-            network: "off".into(),
-            statements: 0,
-            opinions: 0,
-            allowed: 0,
-            checks: 0,
-            store_failing: None,
-            sightings_lost: 0,
-            milters: Vec::new(),
-            peers: None,
-        }
+        Status { data_dir: "/data".into(), network: "off".into(), ..Status::default() }
     }
 
     #[track_caller]
