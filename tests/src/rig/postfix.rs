@@ -98,6 +98,15 @@ impl<'a> Postfix<'a> {
         Self { net, dir: dir.to_owned() }
     }
 
+    /// Further lines for master.cf, before it starts.
+    ///
+    /// # Panics
+    /// When they can't be written.
+    pub fn add_services(&self, lines: &str) {
+        fs::write(self.config_dir().join("master.cf"), [MASTER, lines].concat())
+            .expect("master.cf");
+    }
+
     /// Starts it and waits until it answers.
     ///
     /// # Panics
