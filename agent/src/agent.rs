@@ -482,7 +482,7 @@ fn judged(
     let judgement = judge(matches, &settings.trust, &rates_for(read, settings), now, in_hand);
     let window_secs = settings.rates.window_secs;
     let answer = verdict::answer(&read.circumstances, &judgement, matches, window_secs, now);
-    Check { places: verdict::places(matches, &settings.trust), ..answer }
+    Check { places: verdict::places(matches, &settings.trust, now), ..answer }
 }
 
 /// The rates that hold for a mail.

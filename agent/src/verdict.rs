@@ -85,7 +85,7 @@ const PLACES_MAX: usize = 16;
 
 /// Where the mail was seen or spoken of: each site once, with what it says last.
 #[must_use]
-pub(crate) fn places(matches: &[Match], trust: &Trust) -> Vec<Place> {
+pub(crate) fn places(matches: &[Match], trust: &Trust, now: Time) -> Vec<Place> {
     let mut by_site: BTreeMap<SiteId, &Statement> = BTreeMap::new();
     for found in matches.iter().filter(|found| says_something(found)) {
         let said = &found.witness.statement;
@@ -103,7 +103,7 @@ pub(crate) fn places(matches: &[Match], trust: &Trust) -> Vec<Place> {
             Kind::Sighting { .. } => "sighting".into(),
             Kind::Opinion { opinion, .. } => opinion.name().into(),
         },
-        trust: trust.weight(&said.site),
+        trust: trust.weight(&said.site, now),
     };
     places.iter().take(PLACES_MAX).map(place).collect()
 }

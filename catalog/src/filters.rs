@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Time;
 use crate::entry::Network;
 use crate::matching::Match;
 use crate::rates::Rates;
@@ -13,7 +14,12 @@ use crate::statement::{Filter, Kind};
 use crate::trust::Trust;
 
 /// The mean of their leanings over networks, in nats; None where no trusted filter has spoken.
-pub(crate) fn pooled_filters(matches: &[Match], trust: &Trust, rates: &Rates) -> Option<f64> {
+pub(crate) fn pooled_filters(
+    matches: &[Match],
+    trust: &Trust,
+    rates: &Rates,
+    now: Time,
+) -> Option<f64> {
     let mut networks: BTreeMap<Network, (f64, f64)> = BTreeMap::new();
     for Match { witness, .. } in matches {
         let Kind::Sighting { facts, .. } = witness.statement.kind else { continue };
@@ -23,7 +29,7 @@ pub(crate) fn pooled_filters(matches: &[Match], trust: &Trust, rates: &Rates) ->
             Filter::Spam => rates.filter_spam_nats,
             Filter::Ham => -rates.filter_ham_nats,
         };
-        let weight = trust.weight(&witness.statement.site);
+        let weight = trust.weight(&witness.statement.site, now);
         let of = networks.entry(witness.network).or_default();
         *of = if weight > of.0 { (weight, nats) } else { *of };
     }

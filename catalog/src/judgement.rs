@@ -21,7 +21,7 @@ use crate::rates::Rates;
 use crate::spread::Spread;
 use crate::statement::{Kind, MailId, Opinion};
 use crate::store::KEEP_SECS;
-use crate::trust::Trust;
+use crate::trust::{Ground, NEWCOMERS, Place, REVOKING_NETWORKS, Trust, revoking_networks, voices};
 
 /// What the catalog concludes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,14 +40,18 @@ pub enum Conclusion {
 /// One term of the sum, so that a verdict can be argued with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Term {
-    /// The site that it is about (hexadecimal), or `prior` or `filters`.
+    /// The site that it is about (hexadecimal), or `prior`, `filters` or `cap`.
     pub site: String,
-    /// What it is: `prior`, `filters`, `report`, `trap-report`, `revoke` or `exposed`.
+    /// What it is: `prior`, `filters`, `report`, `trap-report`, `revoke`, `exposed`, or `cap`:
+    /// what sites of one network, of one branch and newcomers say beyond what they weigh
+    /// together.
     pub what: String,
     /// Copies it rests on.
     pub copies: f64,
     /// Weight of the site, 0 to 1.
     pub trust: f64,
+    /// What the weight rests on: a word of [`crate::Ground`], or nothing.
+    pub ground: String,
     /// What it adds to the log odds, in nats.
     pub nats: f64,
 }
@@ -55,7 +59,8 @@ pub struct Term {
 impl Term {
     /// A term that is about no site.
     fn of_none(what: &str, nats: f64) -> Self {
-        Self { site: what.into(), what: what.into(), copies: 0.0, trust: 1.0, nats }
+        let (site, what, ground) = (what.into(), what.into(), String::new());
+        Self { site, what, copies: 0.0, trust: 1.0, ground, nats }
     }
 }
 
@@ -100,6 +105,30 @@ impl SiteEvidence {
             |copies: u32, age: u64| f64::from(copies) * -f64::exp_m1(-(age as f64) / delay_secs);
         self.seen.values().map(|(_, copies, age)| of(*copies, *age)).sum()
     }
+
+    /// What it says at full weight: word, copies, nats, and which of the three sums it goes to.
+    fn terms(&self, rates: &Rates) -> impl Iterator<Item = (&'static str, f64, f64, usize)> {
+        let copies = self.copies();
+        let said = match self.opinion.map(|(_, opinion)| opinion) {
+            Some(Opinion::Report) => {
+                let spam = any_of(rates.report_if_spam, copies);
+                let wanted = any_of(rates.report_if_wanted, copies);
+                Some((Opinion::Report.name(), copies, f64::ln(spam / wanted), FOR))
+            }
+            Some(Opinion::TrapReport) => {
+                Some((Opinion::TrapReport.name(), copies, rates.trap_nats, FOR))
+            }
+            Some(Opinion::Revoke) => {
+                Some((Opinion::Revoke.name(), copies, -rates.revoke_nats, AGAINST))
+            }
+            Some(Opinion::Withdrawn) | None => None,
+        };
+        let exposed = self.exposed(rates.report_delay_secs);
+        let silence =
+            any_of(rates.report_if_spam, exposed) - any_of(rates.report_if_wanted, exposed);
+        let silent = (exposed > 0.0).then_some(("exposed", exposed, -silence, SILENT));
+        said.into_iter().chain(silent)
+    }
 }
 
 /// Probability that at least one of `copies` is reported.
@@ -121,54 +150,45 @@ pub fn judge(
     let spread = Spread::of(matches, trust, now, rates.window_secs, in_hand);
     let sites = by_site(matches, trust, rates, now);
     let mut terms = vec![Term::of_none("prior", rates.prior_nats)];
-    let mut networks: BTreeMap<Network, [f64; 3]> = BTreeMap::new();
+    let mut networks: BTreeMap<Network, [Share; 3]> = BTreeMap::new();
     let (mut reports, mut revokes) = (0, 0);
     for (site, evidence) in &sites {
-        let weight = trust.weight(site);
-        if weight <= 0.0 {
+        let place = trust.place(site, now);
+        if place.weight <= 0.0 {
             continue;
         }
         let network = networks.entry(evidence.network.unwrap_or(Network::HOME)).or_default();
-        let mut add = |what: &str, copies: f64, nats: f64, slot: usize| {
-            let nats = nats * weight;
-            network[slot] = if nats.abs() > network[slot].abs() { nats } else { network[slot] };
-            let (site, what) = (site.to_string(), what.to_owned());
-            terms.push(Term { site, what, copies, trust: weight, nats });
-        };
-        let copies = evidence.copies();
-        match evidence.opinion.map(|(_, opinion)| opinion) {
-            Some(Opinion::Report) => {
-                let spam = any_of(rates.report_if_spam, copies);
-                let wanted = any_of(rates.report_if_wanted, copies);
-                add(Opinion::Report.name(), copies, f64::ln(spam / wanted), FOR);
-                reports += 1;
-            }
-            Some(Opinion::TrapReport) => {
-                add(Opinion::TrapReport.name(), copies, rates.trap_nats, FOR);
-                reports += 1;
-            }
-            Some(Opinion::Revoke) => {
-                add(Opinion::Revoke.name(), copies, -rates.revoke_nats, AGAINST);
-                revokes += 1;
-            }
-            Some(Opinion::Withdrawn) | None => {}
-        }
-        let exposed = evidence.exposed(rates.report_delay_secs);
-        if exposed > 0.0 {
-            let silence =
-                any_of(rates.report_if_spam, exposed) - any_of(rates.report_if_wanted, exposed);
-            add("exposed", exposed, -silence, SILENT);
+        let part = Part::of(&place);
+        for (what, copies, nats, slot) in evidence.terms(rates) {
+            let nats = nats * place.weight;
+            network[slot] = network[slot].stronger((nats, part));
+            let (site, what, ground) = (site.to_string(), what.into(), place.ground.name().into());
+            terms.push(Term { site, what, copies, trust: place.weight, ground, nats });
+            reports += u32::from(slot == FOR);
+            revokes += u32::from(slot == AGAINST);
         }
     }
-    let sum = |slot: usize| networks.values().map(|of| of[slot]).sum::<f64>();
-    let filters = pooled_filters(matches, trust, rates);
-    let without_revokes = rates.prior_nats + sum(FOR) + sum(SILENT) + filters.unwrap_or(0.0);
+    let filters = pooled_filters(matches, trust, rates, now);
     terms.extend(filters.map(|nats| Term::of_none("filters", nats)));
-    let odds_nats = without_revokes + sum(AGAINST);
+    let few_places = spread.sites.min(spread.networks) < trust.places_needed();
+    let others = rates.prior_nats + filters.unwrap_or(0.0);
+    let odds_nats = others + capped_sum(&networks, &[FOR, SILENT, AGAINST], few_places, rates);
+    let without_revokes = others + capped_sum(&networks, &[FOR, SILENT], few_places, rates);
+    let cap = odds_nats - terms.iter().map(|term| term.nats).sum::<f64>();
+    if cap.abs() > 1e-9 {
+        terms.push(Term::of_none("cap", cap));
+    }
+    let revoking = match revokes {
+        0 => 0,
+        _ => revoking_networks(&voices(matches, trust, now), trust, now),
+    };
+    let held = revokes > 0
+        && without_revokes >= rates.threshold_nats
+        && (odds_nats < rates.threshold_nats || revoking >= REVOKING_NETWORKS);
     Judgement {
-        conclusion: conclude(odds_nats, without_revokes, revokes, &spread, rates),
+        conclusion: conclude(odds_nats, held, &spread, rates),
         odds_nats,
-        confidence: confidence(odds_nats, rates),
+        confidence: confidence(odds_nats, held, rates),
         spread,
         reports,
         revokes,
@@ -177,23 +197,81 @@ pub fn judge(
     }
 }
 
+/// What introduced sites may say at most of a mail that was seen at few places, as a share of the
+/// threshold.
+const FEW_PLACES: f64 = 0.9;
+
 /// Indices of a network's three sums: reports, revokes, exposure.
 const FOR: usize = 0;
 const AGAINST: usize = 1;
 const SILENT: usize = 2;
 
-fn conclude(
-    odds_nats: f64,
-    without_revokes: f64,
-    revokes: u32,
-    spread: &Spread,
+/// With whom a site is bounded together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// A site that was named at home.
+    Named(SiteId),
+    /// A branch of this site's vouch tree.
+    Branch(SiteId),
+    /// All newcomers.
+    Newcomers,
+}
+
+impl Part {
+    fn of(place: &Place) -> Self {
+        match place.ground {
+            Ground::Newcomer => Self::Newcomers,
+            Ground::Introduced => Self::Branch(place.branch),
+            _ => Self::Named(place.branch),
+        }
+    }
+}
+
+/// The strongest word of a network.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share(Option<(f64, Part)>);
+
+impl Share {
+    fn stronger(self, other: (f64, Part)) -> Self {
+        Self(Some(self.0.filter(|own| own.0.abs() >= other.0.abs()).unwrap_or(other)))
+    }
+}
+
+/// The sum over networks, bounded per branch by what one site that was named at home can say, and
+/// for all newcomers together by [`NEWCOMERS`] of it.
+fn capped_sum(
+    networks: &BTreeMap<Network, [Share; 3]>,
+    slots: &[usize],
+    few_places: bool,
     rates: &Rates,
-) -> Conclusion {
+) -> f64 {
+    let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
+    let shares = networks.values().flat_map(|of| slots.iter().filter_map(|slot| of[*slot].0));
+    for (nats, part) in shares {
+        *parts.entry(part).or_default() += nats;
+    }
+    let report_nats = f64::ln(rates.report_if_spam / rates.report_if_wanted);
+    let site_nats = report_nats.max(rates.trap_nats).max(rates.revoke_nats);
+    let (mut near, mut far) = (0.0, 0.0);
+    for (part, nats) in parts {
+        match part {
+            Part::Named(_) => near += nats.clamp(-site_nats, site_nats),
+            Part::Branch(_) => far += nats.clamp(-site_nats, site_nats),
+            Part::Newcomers => far += nats.clamp(-report_nats * NEWCOMERS, report_nats * NEWCOMERS),
+        }
+    }
+    let most = if few_places { FEW_PLACES * rates.threshold_nats } else { f64::INFINITY };
+    near + far.min(most)
+}
+
+/// `held`: reports alone would pass the threshold, and revokes hold against them, because they
+/// outweigh them or because they come from so many networks that no number of reports counts.
+fn conclude(odds_nats: f64, held: bool, spread: &Spread, rates: &Rates) -> Conclusion {
+    if held {
+        return Conclusion::Contested;
+    }
     if odds_nats >= rates.threshold_nats {
         return Conclusion::Spam;
-    }
-    if revokes > 0 && without_revokes >= rates.threshold_nats {
-        return Conclusion::Contested;
     }
     if spread.sites >= rates.bulk_sites && spread.networks >= rates.bulk_sites {
         return Conclusion::Bulk;
@@ -203,11 +281,12 @@ fn conclude(
 
 /// The odds as a share of 100 that is 50 at the threshold, so that people's ranges (51 to 100 is
 /// spam) mean what they always meant.
-fn confidence(odds_nats: f64, rates: &Rates) -> u8 {
+fn confidence(odds_nats: f64, held: bool, rates: &Rates) -> u8 {
     let share = 100.0 / (1.0 + f64::exp(rates.threshold_nats - odds_nats));
-    // Below the threshold never 50 or more, from it on never less.
-    let whole = if odds_nats >= rates.threshold_nats { share.round() } else { share.floor() };
-    whole.clamp(0.0, 100.0) as u8
+    // Below the threshold never 50 or more, from it on never less, unless revokes hold.
+    let passes = odds_nats >= rates.threshold_nats;
+    let whole = if passes { share.round() } else { share.floor() };
+    whole.clamp(0.0, if held { 49.0 } else { 100.0 }) as u8
 }
 
 fn by_site(

@@ -55,4 +55,9 @@ pub use statement::{
 pub use store::{Catalog, KEEP_OWN_OPINION_SECS, KEEP_SECS, STATEMENTS_MAX_DEFAULT};
 pub use token::Token;
 pub use trace::Trace;
-pub use trust::Trust;
+pub use trust::{
+    AHEAD_SECS_MAX, BLAME, CONFIRMING_NETWORKS, CREDIT, CREDIT_HALF_LIFE_SECS, CREDIT_MAX,
+    CREDIT_MIN, ESTABLISHED_MIN, Ground, Hindsight, INTRODUCER_MAX, NEWCOMER_BELOW, NEWCOMERS,
+    Place, RECORDS_MAX, REVOKING_NETWORKS, Record, Records, Standing, Trust, VOUCH_LIST_LEN_MAX,
+    VOUCHES_MAX, VouchError, VouchList, Walk,
+};

@@ -6,7 +6,7 @@ use crate::clock::Time;
 use crate::entry::Network;
 use crate::matching::Match;
 use crate::statement::{Kind, Opinion};
-use crate::trust::Trust;
+use crate::trust::{Ground, Trust};
 
 /// Distinct trusted sites and networks within the window. An opinion is a sighting too: who
 /// reports a mail has received it.
@@ -34,7 +34,7 @@ impl Spread {
         in_hand: Option<Network>,
     ) -> Self {
         let (mut sites, mut networks) = (BTreeSet::new(), BTreeSet::new());
-        let (mut first, mut last) = (None, None);
+        let (mut first, mut last, mut newcomer) = (None, None, None);
         let mut count = |site, network, at: Time| {
             sites.insert(site);
             networks.insert(network);
@@ -47,9 +47,20 @@ impl Spread {
                 matches!(statement.kind, Kind::Opinion { opinion: Opinion::Withdrawn, .. });
             let at = statement.epoch.start();
             let recent = now.secs_since(at) <= window_secs;
-            if recent && !withdrawn && trust.weight(&statement.site) > 0.0 {
-                count(statement.site, witness.network, at);
+            if !recent || withdrawn {
+                continue;
             }
+            match trust.place(&statement.site, now) {
+                place if place.weight <= 0.0 => {}
+                // All of them are one place.
+                place if place.ground == Ground::Newcomer => {
+                    newcomer.get_or_insert((statement.site, witness.network, at));
+                }
+                _ => count(statement.site, witness.network, at),
+            }
+        }
+        if let Some((site, network, at)) = newcomer {
+            count(site, network, at);
         }
         if let Some(network) = in_hand {
             count(trust.home(), network, now.epoch().start());

@@ -8,10 +8,12 @@
 pub mod agent;
 pub mod check;
 pub mod costs;
+pub mod deceit;
 pub mod hostile;
 pub mod mail;
 pub mod scenario;
 pub mod site;
+pub mod society;
 pub mod world;
 
 pub use mail::{Campaign, Mail};

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use novacula_tests::simulation::costs::costs;
+use novacula_tests::simulation::deceit::baseline;
 use novacula_tests::simulation::hostile::serve;
 use novacula_tests::simulation::scenario::{
     churn, crash_a_fifth, flow, kill_two, options, partition,
 };
+use novacula_tests::simulation::society::Size;
 use novacula_tests::simulation::{Faults, World};
 
 #[derive(Parser)]
@@ -48,6 +50,8 @@ enum What {
     Partition,
     /// Two of the sites killed while reports flow, a hundred times.
     Kill,
+    /// Trust, and who lies.
+    Deceit,
 }
 
 fn main() {
@@ -72,6 +76,10 @@ fn main() {
         What::Crash => println!("{:?}", crash_a_fifth(seed, sites, mails)),
         What::Churn => println!("{:?}", churn(seed, sites, mails, 0.5, 60)),
         What::Partition => println!("{:?}", partition(seed, sites, 300_000, Faults::all()).1),
+        What::Deceit => {
+            let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
+            println!("{:?}", baseline(size, seed));
+        }
         What::Kill => {
             for run in 0..100 {
                 let faults = if run % 2 == 0 { Faults::none() } else { Faults::all() };

@@ -339,12 +339,14 @@ pub struct Digests {
 pub struct Term {
     /// Whose it is: a site's key, or `prior`.
     pub site: String,
-    /// `prior`, `report`, `trap-report`, `revoke` or `exposed`.
+    /// `prior`, `report`, `trap-report`, `revoke`, `exposed`, `filters` or `cap`.
     pub what: String,
     /// Copies that it rests on.
     pub copies: f64,
     /// Weight of the site, 0 to 1.
     pub trust: f64,
+    /// What the weight rests on: `home`, `configured`, `vouched`, `introduced` or `newcomer`.
+    pub ground: String,
     /// What it adds to the log odds, in nats.
     pub nats: f64,
 }

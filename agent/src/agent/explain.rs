@@ -82,6 +82,7 @@ fn term(term: &novacula_catalog::Term) -> Term {
         what: term.what.clone(),
         copies: term.copies,
         trust: term.trust,
+        ground: term.ground.clone(),
         nats: term.nats,
     }
 }

@@ -377,7 +377,7 @@ impl Agent {
         let Some(view) = self.view(PEERS_SHOWN_MAX).await else {
             return Peers { peers: Vec::new() };
         };
-        let trust = &self.settings().trust;
+        let (trust, now) = (&self.settings().trust, Time::now());
         let peer = |peer: &node::PeerView| Peer {
             node: peer.node.to_string(),
             site: peer.site.to_string(),
@@ -390,7 +390,7 @@ impl Agent {
             since: peer.since.rfc3339(),
             heard: peer.heard.rfc3339(),
             round_trip_ms: peer.round_trip_ms,
-            trust: trust.weight(&peer.site),
+            trust: trust.weight(&peer.site, now),
             records_here: peer.records_here,
         };
         Peers { peers: view.peers.iter().map(peer).collect() }

@@ -25,7 +25,7 @@ pub use curve::{AtShare, Counted, OfLevel};
 pub use index::{IndexError, Row, read_index};
 pub use report::{CurvePoint, Group, Report};
 pub use table::sensitivity_table;
-pub use world::Protocol;
+pub use world::{Protocol, oracle, say};
 
 use crate::canonical::Canonical;
 use crate::config::Config;

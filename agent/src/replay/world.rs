@@ -294,13 +294,24 @@ impl World<'_> {
     }
 }
 
-/// What people will say of a mail, and after how many seconds.
-pub(super) fn say(
+/// What a perfect matcher whom all trust would have said of every row: campaigns for
+/// fingerprints, the same people, the same rates. `trust` gives sites their networks.
+#[must_use]
+pub fn oracle(
+    rows: &[Row],
     protocol: &Protocol,
+    rates: &Rates,
+    trust: &HashMap<String, (f64, Option<String>)>,
     seed: u64,
-    row: &Row,
-    verdict: Verdict,
-) -> Vec<(Opinion, u64)> {
+) -> Vec<Verdict> {
+    let known: Vec<Known> = rows.iter().map(Known::by_campaign).collect();
+    let setting = Setting { rows, protocol, rates, trust };
+    run(&setting, &known, seed, false).outcomes.iter().map(|outcome| outcome.verdict).collect()
+}
+
+/// What people will say of a mail, and after how many seconds.
+#[must_use]
+pub fn say(protocol: &Protocol, seed: u64, row: &Row, verdict: Verdict) -> Vec<(Opinion, u64)> {
     let draw = |purpose: &str| draw(seed, &row.path, purpose);
     let delay = |mean: f64, purpose: &str| (-mean * f64::ln_1p(-draw(purpose))).round() as u64;
     let trapped = protocol.trap_sites > 0.0
