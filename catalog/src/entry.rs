@@ -18,6 +18,10 @@ use crate::statement::{Class, MailId, Statement};
 /// Most sightings, and apart from them most opinions, under one key (DESIGN 4.1).
 pub const ENTRY_CLASS_MAX: usize = 32;
 
+/// Most opinions of sites that the holder trusts, whose statements are kept apart (the *shelf*): as
+/// many as an answer has room for, so that a fifth of a thousand sites that lie leave room.
+pub const SHELF_OPINIONS_MAX: usize = 256;
+
 /// Where a site was observed, for diversity: a number for its address prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(pub u64);
@@ -118,13 +122,18 @@ impl Entry {
 
     /// Adds one witness; at the bound the last in order goes.
     pub fn insert(&mut self, witness: Arc<Witness>) {
+        self.insert_up_to(witness, ENTRY_CLASS_MAX);
+    }
+
+    /// The same with another bound, which must always be the same for this entry.
+    pub fn insert_up_to(&mut self, witness: Arc<Witness>, class_max: usize) {
         let slot = witness.slot();
         match self.held.binary_search_by_key(&slot, |held| held.slot()) {
             Ok(at) if witness.supersedes(&self.held[at]) => self.held[at] = witness,
             Ok(_) => {}
             Err(at) => {
                 self.held.insert(at, witness);
-                self.bound(slot.class);
+                self.bound(slot.class, class_max);
             }
         }
     }
@@ -143,9 +152,9 @@ impl Entry {
 
     /// Drops the last witness of a class in order of (round, epoch, site, mail) while there are
     /// too many, where a witness's round is its place within its network.
-    fn bound(&mut self, class: Class) {
+    fn bound(&mut self, class: Class, class_max: usize) {
         let of_class = self.held.iter().filter(|held| held.statement.class() == class);
-        if of_class.count() <= ENTRY_CLASS_MAX {
+        if of_class.count() <= class_max {
             return;
         }
         let (mut round, mut network) = (0u32, None);

@@ -38,29 +38,28 @@ pub enum Conclusion {
 }
 
 /// One term of the sum, so that a verdict can be argued with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Term {
-    /// The site that it is about (hexadecimal), or `prior`, `filters` or `cap`.
-    pub site: String,
+    /// The site that it is about, if it is about one.
+    pub site: Option<SiteId>,
     /// What it is: `prior`, `filters`, `report`, `trap-report`, `revoke`, `exposed`, or `cap`:
     /// what sites of one network, of one branch and newcomers say beyond what they weigh
     /// together.
-    pub what: String,
+    pub what: &'static str,
     /// Copies it rests on.
     pub copies: f64,
     /// Weight of the site, 0 to 1.
     pub trust: f64,
-    /// What the weight rests on: a word of [`crate::Ground`], or nothing.
-    pub ground: String,
+    /// What the weight rests on.
+    pub ground: Option<Ground>,
     /// What it adds to the log odds, in nats.
     pub nats: f64,
 }
 
 impl Term {
     /// A term that is about no site.
-    fn of_none(what: &str, nats: f64) -> Self {
-        let (site, what, ground) = (what.into(), what.into(), String::new());
-        Self { site, what, copies: 0.0, trust: 1.0, ground, nats }
+    fn of_none(what: &'static str, nats: f64) -> Self {
+        Self { site: None, what, copies: 0.0, trust: 1.0, ground: None, nats }
     }
 }
 
@@ -160,9 +159,14 @@ pub fn judge(
         let network = networks.entry(evidence.network.unwrap_or(Network::HOME)).or_default();
         let part = Part::of(&place);
         for (what, copies, nats, slot) in evidence.terms(rates) {
+            // Who revokes everything says nothing by it.
+            let nats = match slot {
+                AGAINST if !trust.revokes_rarely(site, now) => 0.0,
+                _ => nats,
+            };
             let nats = nats * place.weight;
             network[slot] = network[slot].stronger((nats, part));
-            let (site, what, ground) = (site.to_string(), what.into(), place.ground.name().into());
+            let (site, ground) = (Some(*site), Some(place.ground));
             terms.push(Term { site, what, copies, trust: place.weight, ground, nats });
             reports += u32::from(slot == FOR);
             revokes += u32::from(slot == AGAINST);

@@ -78,11 +78,11 @@ fn link_text(link: &Link) -> String {
 
 fn term(term: &novacula_catalog::Term) -> Term {
     Term {
-        site: term.site.clone(),
-        what: term.what.clone(),
+        site: term.site.map_or_else(|| term.what.to_owned(), |site| site.to_string()),
+        what: term.what.to_owned(),
         copies: term.copies,
         trust: term.trust,
-        ground: term.ground.clone(),
+        ground: term.ground.map_or_else(String::new, |ground| ground.name().to_owned()),
         nats: term.nats,
     }
 }

@@ -41,5 +41,6 @@ pub use counters::Counters;
 pub use group::{Group, GroupId};
 pub use host::{CERTIFICATE_SECS, HostCertificate, NodeId, Observation, PrefixBits};
 pub use member::{ADDRESS_LEN_MAX, ADDRESSES_MAX, MemberRecord, OBSERVATIONS_MAX, RECORD_LEN_MAX};
+pub use placement::distances;
 pub use state::{Node, PeerView, Status};
 pub use verify::{Ed25519, Verifier};

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use crate::digest::Key;
 use crate::entry::Network;
 use crate::node::config::{NEAREST, REGIONS, REPLICAS};
-use crate::node::membership::{Membership, Row, mix};
+use crate::node::host::NodeId;
+use crate::node::membership::{Membership, Row, mix, place_of};
 
 /// How many peers a region looks at for one in a network that holds none of the key yet; then
 /// the rule relaxes. With 10 networks of equal size it finds one with all but 2 in 10^3 (9
@@ -33,6 +34,17 @@ fn point(key: Key, region: usize) -> u64 {
     const REGION: [u64; REGIONS] =
         [0x243f_6a88_85a3_08d3, 0xb7e1_5162_8aed_2a6a, 0x9e37_79b9_7f4a_7c15];
     mix(key.0 ^ REGION[region])
+}
+
+/// How far a host is from a key on the ring, in each region: of 2^64, what somebody makes small
+/// who draws keys until he holds what he wants to hide (docs/threats.md).
+#[must_use]
+pub fn distances(key: Key, node: NodeId) -> [u64; REGIONS] {
+    let pos = place_of(node);
+    std::array::from_fn(|region| {
+        let ahead = pos.wrapping_sub(point(key, region));
+        ahead.min(ahead.wrapping_neg())
+    })
 }
 
 /// Walks away from a point to both sides, nearest first.
@@ -136,7 +148,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::node::api::Now;
     use crate::node::group::Group;
-    use crate::node::host::{HostCertificate, NodeId, Observation, PrefixBits};
+    use crate::node::host::{HostCertificate, Observation, PrefixBits};
     use crate::node::member::MemberRecord;
     use std::collections::HashSet;
     use std::sync::Arc;

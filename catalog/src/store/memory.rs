@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::{Epoch, Time};
 use crate::digest::Key;
-use crate::entry::{Entry, Network, Slot, Witness};
+use crate::entry::{ENTRY_CLASS_MAX, Entry, Network, SHELF_OPINIONS_MAX, Slot, Witness};
 use crate::identity::SiteId;
 use crate::matching::{Match, Probe, compare};
 use crate::statement::{Class, MailId};
@@ -39,6 +39,7 @@ pub struct Catalog {
     by_name: HashMap<Name, Arc<Witness>>,
     by_age: BTreeSet<Age>,
     statements_max: usize,
+    opinions_max: usize,
     opinions: usize,
     evicted: u64,
 }
@@ -53,9 +54,16 @@ impl Catalog {
             by_name: HashMap::new(),
             by_age: BTreeSet::new(),
             statements_max: statements_max.max(1),
+            opinions_max: ENTRY_CLASS_MAX,
             opinions: 0,
             evicted: 0,
         }
+    }
+
+    /// One for statements of sites that are trusted, with more room under a key.
+    #[must_use]
+    pub fn shelf(home: SiteId, statements_max: usize) -> Self {
+        Self { opinions_max: SHELF_OPINIONS_MAX, ..Self::new(home, statements_max) }
     }
 
     /// Statements held.
@@ -94,7 +102,11 @@ impl Catalog {
         }
         let witness = Arc::new(witness);
         for key in witness.statement.keys() {
-            self.entries.entry(*key).or_default().insert(Arc::clone(&witness));
+            let entry = self.entries.entry(*key).or_default();
+            match witness.statement.class() {
+                Class::Sighting => entry.insert(Arc::clone(&witness)),
+                Class::Opinion => entry.insert_up_to(Arc::clone(&witness), self.opinions_max),
+            }
         }
         self.opinions += usize::from(witness.statement.class() == Class::Opinion);
         self.by_age.insert(self.age_of(&witness));

@@ -66,12 +66,18 @@ pub(crate) fn voices(matches: &[Match], trust: &Trust, now: Time) -> Vec<Voice> 
     voices
 }
 
-/// Networks of sites that count whose revokes are out of the ordinary.
+/// Networks whose revokes are out of the ordinary; none where nobody among them counts by himself.
 pub(crate) fn revoking_networks(voices: &[Voice], trust: &Trust, now: Time) -> usize {
     let against = voices.iter().filter(|voice| {
-        voice.opinion == Opinion::Revoke && voice.counts() && trust.revokes_rarely(&voice.site, now)
+        voice.opinion == Opinion::Revoke
+            && voice.place.weight > 0.0
+            && trust.revokes_rarely(&voice.site, now)
     });
-    against.map(|voice| voice.network).collect::<BTreeSet<_>>().len()
+    let against: Vec<&Voice> = against.collect();
+    match against.iter().any(|voice| voice.counts()) {
+        true => against.iter().map(|voice| voice.network).collect::<BTreeSet<_>>().len(),
+        false => 0,
+    }
 }
 
 fn is_report(opinion: Opinion) -> bool {

@@ -3,8 +3,8 @@
 //! Main item: [`Walk`]. The walk starts at home, goes on with probability one half, each time to
 //! one of those whom the present site vouches for; how often it passes a site is that site's
 //! *mass*. Mass is conserved: who was vouched for once can't multiply it by vouching for a
-//! thousand of his own. A site's *standing* is its mass by the median of all, at most one, of which
-//! one voucher gives at most a third: three introducers make a site that counts in full, as three
+//! thousand of his own. A site's *standing* is its mass by the median of those who have two
+//! introducers, at most one, of which one voucher gives at most a third: three introducers make a site that counts in full, as three
 //! marginal ones did in PGP's web of trust. The vouch of a site that does not count itself counts
 //! for nothing.
 
@@ -21,8 +21,9 @@ const STEPS: usize = 12;
 pub const INTRODUCER_MAX: f64 = 1.0 / 3.0;
 /// Standing from which a site counts by itself, and its vouches count: with two introducers.
 pub const ESTABLISHED_MIN: f64 = 0.5;
-/// How often those who don't count are taken out, and the walk is taken again.
-const ROUNDS: usize = 3;
+/// How often the walk is taken again with those who came to count: as many as a network of
+/// 100,000 sites is deep, and one more.
+const ROUNDS_MAX: usize = 8;
 
 /// Where a site stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +48,9 @@ struct Graph {
     sites: Vec<SiteId>,
     edges: Vec<Vec<usize>>,
 }
+
+/// True for sites within two steps of home.
+type Near = Vec<bool>;
 
 impl Graph {
     /// All that can be reached from home, without those who are `out`.
@@ -80,6 +84,25 @@ impl Graph {
         graph
     }
 
+    /// Home and whom it vouches for.
+    fn direct(&self) -> Vec<bool> {
+        let mut direct = vec![false; self.sites.len()];
+        direct[0] = true;
+        self.edges[0].iter().for_each(|at| direct[*at] = true);
+        direct
+    }
+
+    /// These, and whom they vouch for: with them it begins.
+    fn near(&self) -> Near {
+        let mut near = vec![false; self.sites.len()];
+        near[0] = true;
+        for direct in &self.edges[0] {
+            near[*direct] = true;
+            self.edges[*direct].iter().for_each(|to| near[*to] = true);
+        }
+        near
+    }
+
     /// How often the walk passes each site. Where `counts` says no it ends.
     fn mass(&self, counts: &[bool]) -> Vec<f64> {
         let mut here = vec![0.0; self.sites.len()];
@@ -101,20 +124,33 @@ impl Graph {
     }
 
     /// Standing of every site by its mass.
-    fn standings(&self, counts: &[bool]) -> Vec<f64> {
+    fn standings(&self, near: &Near, established: &[bool]) -> Vec<f64> {
+        let counts: Vec<bool> = near.iter().zip(established).map(|(a, b)| *a || *b).collect();
+        // What a site two steps away says of others as near as itself counts once it does: two
+        // guests of one's friends must not make each other more than that.
+        let leads = |from: usize, to: usize| established[from] || (counts[from] && !near[to]);
         let direct: BTreeSet<usize> = self.edges[0].iter().copied().collect();
-        let mass = self.mass(counts);
-        let far = (1..mass.len()).filter(|at| !direct.contains(at) && mass[*at] > 0.0);
+        let mass = self.mass(&counts);
+        let mut introducers = vec![0u32; mass.len()];
+        for (from, edges) in self.edges.iter().enumerate() {
+            if mass[from] > 0.0 {
+                let led = edges.iter().filter(|to| leads(from, **to));
+                led.for_each(|to| introducers[*to] += 1);
+            }
+        }
+        // Who has but one introducer is no measure for others: anybody can make a thousand such.
+        let far = (1..mass.len()).filter(|at| !direct.contains(at) && introducers[*at] > 1);
         let mut masses: Vec<f64> = far.map(|at| mass[at]).collect();
         masses.sort_unstable_by(f64::total_cmp);
-        let median = masses.get(masses.len() / 2).copied().unwrap_or(0.0);
+        let median = masses.get(masses.len() / 2).copied().unwrap_or(1.0);
         let mut standings = vec![0.0; mass.len()];
         for (from, edges) in self.edges.iter().enumerate() {
-            if from == 0 || !counts[from] || median == 0.0 {
+            if from == 0 {
                 continue;
             }
             let gives = mass[from] * GO_ON / edges.len().max(1) as f64 / median;
-            edges.iter().for_each(|to| standings[*to] += gives.min(INTRODUCER_MAX));
+            let led = edges.iter().filter(|to| leads(from, **to));
+            led.for_each(|to| standings[*to] += gives.min(INTRODUCER_MAX));
         }
         standings.iter_mut().for_each(|standing| *standing = standing.min(1.0));
         direct.iter().for_each(|at| standings[*at] = 1.0);
@@ -171,16 +207,20 @@ impl Walk {
         out: impl Fn(&SiteId) -> bool,
     ) -> Self {
         let graph = Graph::reach(home, own, &list_of, out);
-        let mut counts = vec![true; graph.sites.len()];
-        let mut standings = graph.standings(&counts);
-        for _ in 0..ROUNDS {
-            let now: Vec<bool> = standings.iter().map(|one| *one >= ESTABLISHED_MIN).collect();
-            if now == counts {
+        // From the nearest outward: sites far from home that vouch for each other must not carry
+        // each other.
+        let near = graph.near();
+        let mut established = graph.direct();
+        let mut standings = graph.standings(&near, &established);
+        for _ in 0..ROUNDS_MAX {
+            let now = standings.iter().map(|one| *one >= ESTABLISHED_MIN).collect();
+            if now == established {
                 break;
             }
-            counts = now;
-            standings = graph.standings(&counts);
+            established = now;
+            standings = graph.standings(&near, &established);
         }
+        let counts: Vec<bool> = near.iter().zip(&established).map(|(a, b)| *a || *b).collect();
         let branches = graph.branches(&graph.mass(&counts));
         let mut of = HashMap::new();
         for at in 1..graph.sites.len() {
