@@ -9,6 +9,7 @@ use novacula_tests::simulation::scenario::{
 use novacula_tests::simulation::{Faults, Options, World};
 
 mod attacks;
+mod lies;
 
 fn full() -> bool {
     std::env::var_os("NOVACULA_FULL").is_some()

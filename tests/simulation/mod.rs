@@ -9,6 +9,7 @@ pub mod agent;
 pub mod check;
 pub mod costs;
 pub mod deceit;
+pub mod eclipse;
 pub mod hostile;
 pub mod mail;
 pub mod scenario;

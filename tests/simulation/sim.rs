@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use novacula_tests::simulation::costs::costs;
-use novacula_tests::simulation::deceit::baseline;
+use novacula_tests::simulation::deceit;
 use novacula_tests::simulation::hostile::serve;
 use novacula_tests::simulation::scenario::{
     churn, crash_a_fifth, flow, kill_two, options, partition,
@@ -52,6 +52,8 @@ enum What {
     Kill,
     /// Trust, and who lies.
     Deceit,
+    /// Recall of honest sites by the places that introduced sites need.
+    Places,
 }
 
 fn main() {
@@ -76,9 +78,14 @@ fn main() {
         What::Crash => println!("{:?}", crash_a_fifth(seed, sites, mails)),
         What::Churn => println!("{:?}", churn(seed, sites, mails, 0.5, 60)),
         What::Partition => println!("{:?}", partition(seed, sites, 300_000, Faults::all()).1),
+        What::Places => {
+            for places in [0, 3, 4, 6, 8, 10, 15, 20] {
+                println!("{places}: {:?}", deceit::baseline(Size::REDUCED, seed, Some(places)));
+            }
+        }
         What::Deceit => {
             let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
-            println!("{:?}", baseline(size, seed));
+            deceit::table(size, seed).for_each(|row| println!("{row}"));
         }
         What::Kill => {
             for run in 0..100 {

@@ -12,13 +12,15 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use novacula_agent::replay::{Protocol, Row, say};
 use novacula_agent::{Circumstances, decide};
 use novacula_catalog::{
-    Catalog, Digest, Engine, Facts, Hindsight, Judgement, Match, Network, Opinion, Probe, Rates,
-    Site, SiteId, Time, Trust, Walk, judge,
+    Catalog, Digest, Engine, Facts, Ground, Hindsight, Judgement, Kind, Match, Network, Opinion,
+    Probe, Rates, Site, SiteId, Statement, Time, Trust, Walk, Witness, judge,
 };
 use novacula_client::Verdict;
 
+/// Holders of a key.
+const REPLICAS: usize = 6;
 /// When it begins, in seconds since 1970.
-const START_SECS: u64 = 1_800_000_000;
+pub const START_SECS: u64 = 1_800_000_000;
 const DAY_SECS: u64 = 24 * 3600;
 /// Known campaigns run from 7 minutes to 13 hours (DESIGN 4.1).
 const CAMPAIGN_SECS: (f64, f64) = (7.0 * 60.0, 13.0 * 3600.0);
@@ -28,6 +30,9 @@ const COPIES_MIN: f64 = 30.0;
 const COPIES_EXPONENT: f64 = 1.5;
 /// Copies of a newsletter at different sites.
 const NEWSLETTER_COPIES: usize = 100;
+/// How long after a mail its site looks at it once more, in seconds: most of a campaign's reports
+/// are there then.
+const LOOK_AFTER_SECS: u64 = 6 * 3600;
 /// How often what is too old goes, in simulated seconds.
 const EXPIRE_SECS: u64 = 3600;
 
@@ -75,6 +80,7 @@ enum Event {
     Lie(usize),
     Opinion(Opinion, usize),
     Mail(usize),
+    Look(usize),
 }
 
 /// One who takes part.
@@ -111,10 +117,18 @@ pub struct Society {
     pub rates: Rates,
     /// Networks by name, for the oracle.
     pub networks: HashMap<String, (f64, Option<String>)>,
+    /// Places that a mail must have been seen at, other than trust's own number.
+    pub places: Option<u32>,
     /// Honest sites, whoever of them turned.
     pub honest: usize,
+    liars: HashSet<SiteId>,
+    /// Most that one look at a mail added to anybody's credit.
+    pub credit_step: f64,
+    /// Revokes of honest sites: row and when.
+    pub revokes: Vec<(usize, u64)>,
     seed: u64,
     catalog: Catalog,
+    shelf: Catalog,
     rng: fastrand::Rng,
 }
 
@@ -139,9 +153,14 @@ impl Society {
             protocol: Protocol::default(),
             rates: Rates::default(),
             networks: HashMap::new(),
+            places: None,
             honest: size.sites,
+            liars: HashSet::new(),
+            credit_step: 0.0,
+            revokes: Vec::new(),
             seed,
             catalog: Catalog::new(SiteId([0; 32]), usize::MAX),
+            shelf: Catalog::shelf(SiteId([0; 32]), usize::MAX),
             rng: rng.fork(),
         };
         for index in 0..size.sites {
@@ -157,6 +176,9 @@ impl Society {
         let index = self.members.len();
         let site = Site::new(id(index), Network::named(network), 0);
         let trust = Trust::home_only(id(index));
+        if index >= self.honest {
+            self.liars.insert(id(index));
+        }
         self.members.push(Member { site, trust, hindsight: Hindsight::default() });
         self.vouches.push(BTreeSet::new());
         self.networks.insert(name(index), (1.0, Some(network.to_owned())));
@@ -197,8 +219,12 @@ impl Society {
             let walk = Walk::over(sites[index], &own, |of| lists[of].as_slice(), |_| false);
             let member = &mut self.members[index];
             let records = member.trust.records().clone();
-            member.trust =
-                Trust::home_only(sites[index]).with_vouches(own, walk).with_records(records);
+            let trust = Trust::home_only(sites[index]).with_vouches(own, walk);
+            let trust = trust.with_records(records);
+            member.trust = match self.places {
+                Some(places) => trust.with_places(places),
+                None => trust,
+            };
         }
     }
 
@@ -243,10 +269,12 @@ impl Society {
             let now = Time(now_secs);
             if now_secs >= expired + EXPIRE_SECS {
                 self.catalog.expire(now);
+                self.shelf.expire(now);
                 expired = now_secs;
             }
             match event {
-                Event::Lie(at) => self.lie(self.lies[at], now),
+                Event::Lie(at) => self.say(self.lies[at]),
+                Event::Look(row) => self.look(row, now),
                 Event::Opinion(opinion, row) => self.speak(opinion, row, now),
                 Event::Mail(row) => {
                     let (verdict, odds_nats) = self.deliver(row, now);
@@ -255,6 +283,7 @@ impl Society {
                     if turned.contains(&self.recipient(row)) {
                         continue;
                     }
+                    queue.push(Reverse((now_secs + LOOK_AFTER_SECS, Event::Look(row))));
                     for (opinion, after) in say(&self.protocol, self.seed, &self.rows[row], verdict)
                     {
                         queue.push(Reverse((now_secs + after, Event::Opinion(opinion, row))));
@@ -269,15 +298,103 @@ impl Society {
         Probe::new(&[digest(&self.rows[row].campaign)], None, now)
     }
 
+    /// A statement goes to the six holders of its key; who of them trusts its site keeps it apart
+    /// from what anybody can say.
+    fn keep(&mut self, witness: Witness) {
+        let Statement { site, epoch, kind, .. } = witness.statement;
+        let now = epoch.start();
+        let revokes = matches!(kind, Kind::Opinion { opinion: Opinion::Revoke, .. });
+        let first = witness.statement.keys().first().map_or(0, |key| key.0);
+        let trusted = (0..REPLICAS as u64).any(|number| {
+            let holder = blake3::hash(&[first.to_le_bytes(), number.to_le_bytes()].concat());
+            let holder = usize::from(holder.as_bytes()[0]) << 8 | usize::from(holder.as_bytes()[1]);
+            let trust = &self.members[holder % self.honest].trust;
+            trust.place(&site, now).ground != Ground::Newcomer
+                && trust.weight(&site, now) > 0.0
+                && !(revokes && !trust.revokes_rarely(&site, now))
+        });
+        match trusted {
+            true => self.shelf.insert(witness),
+            false => self.catalog.insert(witness),
+        };
+    }
+
+    fn matches(&self, probe: &Probe) -> Vec<Match> {
+        let mut matches = self.shelf.matches(probe);
+        matches.extend(self.catalog.matches(probe));
+        matches
+    }
+
     /// One site judges a mail, and learns from what became of it.
     fn judged(&mut self, by: usize, probe: &Probe, now: Time) -> (Judgement, Vec<Match>) {
-        let matches = self.catalog.matches(probe);
+        let matches = self.matches(probe);
         let member = &mut self.members[by];
         let network = Some(member.site.network());
         let judgement = judge(&matches, &member.trust, &self.rates, now, network);
         let mail = probe.emitted().first().map_or(0, |key| key.0);
+        let credits = |trust: &Trust| -> HashMap<SiteId, f64> {
+            let liars = matches.iter().map(|one| one.witness.statement.site);
+            let liars = liars.filter(|site| self.liars.contains(site));
+            liars.map(|site| (site, trust.records().credit(&site, now))).collect()
+        };
+        let before = credits(&member.trust);
         member.hindsight.note(mail, &matches, &judgement, &mut member.trust, now);
+        for (site, credit) in credits(&member.trust) {
+            self.credit_step = self.credit_step.max(credit - before[&site]);
+        }
         (judgement, matches)
+    }
+
+    /// What a site would make of a mail now.
+    #[must_use]
+    pub fn judge_at(&self, by: usize, row: usize, now_secs: u64) -> Judgement {
+        let now = Time(now_secs);
+        let matches = self.matches(&self.probe(row, now));
+        let member = &self.members[by];
+        judge(&matches, &member.trust, &self.rates, now, Some(member.site.network()))
+    }
+
+    /// The weight of one site in the eyes of another, at the end of all.
+    #[must_use]
+    pub fn weight(&self, viewer: usize, of: usize) -> f64 {
+        self.members[viewer].trust.weight(&id(of), self.end())
+    }
+
+    /// Its credit there.
+    #[must_use]
+    pub fn credit(&self, viewer: usize, of: usize) -> f64 {
+        self.members[viewer].trust.records().credit(&id(of), self.end())
+    }
+
+    /// What its weight rests on there, at the beginning.
+    #[must_use]
+    pub fn ground(&self, viewer: usize, of: usize) -> Ground {
+        self.members[viewer].trust.place(&id(of), Time(START_SECS)).ground
+    }
+
+    fn end(&self) -> Time {
+        Time(self.rows.last().map_or(START_SECS, |row| row.time_secs))
+    }
+
+    /// When an honest site of a third network revoked a newsletter; never is `u64::MAX`.
+    #[must_use]
+    pub fn third_revoke(&self, rows: &[usize], turned: &HashSet<usize>) -> u64 {
+        let mut first: HashMap<Network, u64> = HashMap::new();
+        for (row, at) in self.revokes.iter().filter(|(row, _)| rows.contains(row)) {
+            let by = self.recipient(*row);
+            if !turned.contains(&by) {
+                let known = first.entry(self.members[by].site.network()).or_insert(*at);
+                *known = (*known).min(*at);
+            }
+        }
+        let mut times: Vec<u64> = first.into_values().collect();
+        times.sort_unstable();
+        times.get(2).copied().unwrap_or(u64::MAX)
+    }
+
+    fn look(&mut self, row: usize, now: Time) {
+        let probe = self.probe(row, Time(self.rows[row].time_secs));
+        self.judged(self.recipient(row), &probe, now);
     }
 
     fn deliver(&mut self, row: usize, now: Time) -> (Verdict, f64) {
@@ -287,7 +404,7 @@ impl Society {
         let verdict = decide(&Circumstances::default(), &judgement);
         let sighting = self.members[by].site.sight(&matches, &probe, Facts::default(), 1, now);
         if let Some(witness) = sighting {
-            self.catalog.insert(witness);
+            self.keep(witness);
         }
         (verdict, judgement.odds_nats)
     }
@@ -295,26 +412,30 @@ impl Society {
     fn speak(&mut self, opinion: Opinion, row: usize, now: Time) {
         let by = self.recipient(row);
         let probe = self.probe(row, now);
-        let matches = self.catalog.matches(&probe);
+        let matches = self.matches(&probe);
         let received = Time(self.rows[row].time_secs);
         let witness = self.members[by].site.opine(&matches, &probe, opinion, received, now);
-        self.catalog.insert(witness);
+        self.keep(witness);
+        if opinion == Opinion::Revoke {
+            self.revokes.push((row, now.0));
+        }
         self.judged(by, &probe, now);
     }
 
-    fn lie(&mut self, lie: Lie, now: Time) {
-        let probe = self.probe(lie.row, now);
+    /// A liar says it.
+    pub fn say(&mut self, lie: Lie) {
         let claims = Time(lie.claims_secs);
-        let matches = self.catalog.matches(&probe);
+        let probe = self.probe(lie.row, claims);
+        let matches = self.matches(&probe);
         let site = &mut self.members[lie.by].site;
         if let Some(witness) = site.sight(&matches, &probe, Facts::default(), 1, claims) {
-            self.catalog.insert(witness);
+            self.keep(witness);
         }
         if let Some(opinion) = lie.opinion {
-            let matches = self.catalog.matches(&probe);
+            let matches = self.matches(&probe);
             let witness =
                 self.members[lie.by].site.opine(&matches, &probe, opinion, claims, claims);
-            self.catalog.insert(witness);
+            self.keep(witness);
         }
     }
 }

@@ -1,0 +1,73 @@
+//! What liars must not reach, in a society a third as large as the and a fifth as long.
+//! `make sim-large` plays the whole one; the figures of both: docs/threats.md.
+
+use novacula_tests::simulation::deceit::{
+    baseline, burnt, sleepers, sybils, turned_report, turned_revoke,
+};
+use novacula_tests::simulation::eclipse;
+use novacula_tests::simulation::society::Size;
+
+use crate::seed;
+
+const SIZE: Size = Size::REDUCED;
+
+#[test]
+fn honest_sites_reach_what_an_oracle_that_trusts_everybody_does() {
+    let found = baseline(SIZE, seed(1), None);
+    println!("{found:?}");
+    assert!(found.oracle_recall > 0.3, "{found:?}");
+    assert!(found.recall >= 0.95 * found.oracle_recall, "{found:?}");
+    assert!(found.ham <= 0.0005, "{found:?}");
+}
+
+#[test]
+fn identities_without_a_vouch_flip_no_verdict() {
+    for networks in [1, 500] {
+        assert_eq!(sybils(SIZE, seed(2), 1_000, networks), (0, 0), "{networks} networks");
+    }
+}
+
+#[test]
+fn sleepers_fool_those_who_vouched_for_them() {
+    for vouches in [10, 50] {
+        let share = sleepers(SIZE, seed(3), vouches, 1, 0);
+        println!("{vouches} vouches: spam for {:.2} %", share * 100.0);
+        // Who vouched for one himself, and one in a hundred who stand beside them.
+        assert!(share <= vouches as f64 / SIZE.sites as f64 + 0.01, "{share}");
+    }
+}
+
+#[test]
+fn who_revokes_everything_is_found_out() {
+    // Each site has to see three or four campaigns first: 7 % of what it sees in four days here,
+    // 1 % of twenty days in the whole society.
+    for (share, points) in [(0.05, 0.08), (0.2, 0.13)] {
+        let (before, after) = turned_revoke(SIZE, seed(1), share);
+        println!("{share}: recall {before:.3} to {after:.3}");
+        assert!(before - after <= points, "{share}: {before} {after}");
+    }
+}
+
+#[test]
+fn a_newsletter_comes_back_after_three_revokes() {
+    let found = turned_report(SIZE, seed(1), 0.05);
+    println!("{found:?}");
+    assert!(found.copies_after > 50 && found.before > 0.5, "{found:?}");
+    assert!(found.after <= 0.001 && found.recovered <= 0.001, "{found:?}");
+}
+
+#[test]
+fn nobody_earns_weight_with_his_own_campaigns() {
+    let found = burnt(SIZE, seed(4));
+    println!("{found:?}");
+    assert!(found.campaign > 0.0 && found.campaign <= 0.02 + 1e-9, "{found:?}");
+    assert!(found.branch <= 0.3 && found.weight <= 1e-9, "{found:?}");
+}
+
+#[test]
+fn who_hides_what_he_holds_hides_hardly_anything() {
+    for (share, most) in [(0.05, 0.001), (0.2, 0.01)] {
+        let lost = eclipse::lost(1_000, 200, share, false, seed(5));
+        assert!(lost.mails <= most, "{share}: {lost:?}");
+    }
+}
