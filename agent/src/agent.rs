@@ -12,6 +12,7 @@ mod opinion;
 mod peers;
 mod people;
 mod status;
+mod trust;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -23,9 +24,9 @@ use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save};
 use novacula_catalog::{
-    Acts, Catalog, Delivery, Digest, Fact, Facts, Filter, KEEP_OWN_OPINION_SECS, Learner, Match,
-    Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, SiteId, Speaker, Stage, Time, Token, Trust,
-    careful, judge,
+    Acts, Catalog, Delivery, Digest, Fact, Facts, Filter, Judgement, KEEP_OWN_OPINION_SECS,
+    Learner, Match, Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, Speaker, Stage, Time, Token,
+    Trust, careful, judge,
 };
 use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
@@ -95,15 +96,10 @@ struct Settings {
 }
 
 impl Settings {
-    fn of(
-        config: &Config,
-        site: SiteId,
-        vouched: impl IntoIterator<Item = SiteId>,
-        learner: &Learner,
-    ) -> Self {
+    fn of(config: &Config, trust: Trust, learner: &Learner) -> Self {
         Self {
             rates: learner.rates(&config.rates()),
-            trust: config.trust(site, vouched),
+            trust,
             authserv_ids: config.authserv_ids.clone(),
             config: config.clone(),
             opinions_per_hour_max: config.opinions_per_hour_max,
@@ -133,7 +129,7 @@ pub struct Look {
     settings: Arc<Settings>,
     matches: Vec<Match>,
     in_hand: Option<Network>,
-    answer: Check,
+    judged: (Check, Judgement),
     /// The signed sighting, if there is one to be told.
     stated: Option<Vec<u8>>,
     /// Nothing of it leaves the site.
@@ -148,6 +144,7 @@ pub struct Agent {
     disk: Disk,
     settings: RwLock<Arc<Settings>>,
     state: Mutex<State>,
+    weights: trust::Weights,
     pairings: Mutex<Pairings>,
     learner: Mutex<(Learner, Time)>,
     speaking: tokio::sync::Mutex<()>,
@@ -171,6 +168,13 @@ struct Read {
     message: Option<u64>,
 }
 
+impl Read {
+    /// The mail's first digest, by which it is named here.
+    fn number(&self) -> u64 {
+        self.fingerprint.digests().first().map_or(0, |digest| digest.value)
+    }
+}
+
 impl Agent {
     /// Opens the site's identity and database, made at first start.
     ///
@@ -189,7 +193,7 @@ impl Agent {
         for witness in loaded.witnesses {
             catalog.insert(witness);
         }
-        let vouched = loaded.network.vouched.clone();
+        let weights = trust::Weights::new(config, site, &loaded.network, now);
         let learner = Learner::of(loaded.learned.rate);
         let state = State {
             site: Site::in_lane(site, Network::HOME, identity.lane(), loaded.next_number),
@@ -210,13 +214,14 @@ impl Agent {
             reserved: loaded.next_number + SEQ_BLOCK,
         };
         Ok(Self {
-            settings: RwLock::new(Arc::new(Settings::of(config, site, vouched, &learner))),
+            settings: RwLock::new(Arc::new(Settings::of(config, weights.trust(), &learner))),
             learner: Mutex::new((learner, Time(0))),
             network: peers::Network::new(config, loaded.network),
             identity,
             data_dir,
             disk,
             state: Mutex::new(state),
+            weights,
             pairings: Mutex::default(),
             speaking: tokio::sync::Mutex::new(()),
             store_failed: Mutex::new(false),
@@ -229,8 +234,8 @@ impl Agent {
     /// Takes over what a new configuration may change.
     pub fn reload(&self, config: &Config) {
         let (learner, _) = *self.learner();
-        let (site, vouched) = (self.identity.site(), self.network.vouched());
-        let settings = Arc::new(Settings::of(config, site, vouched, &learner));
+        let trust = self.weights.weigh(config, Time::now());
+        let settings = Arc::new(Settings::of(config, trust, &learner));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
@@ -243,16 +248,16 @@ impl Agent {
         let matches = state.catalog.matches(&read.probe);
         let counts = (caller.delivery || caller.pending) && sends(&read);
         let in_hand = counts.then(|| state.site.network());
-        let answer = judged(&read, &settings, &matches, in_hand, now);
+        let judged = judged(&read, &settings, &matches, in_hand, now);
         // Mail that our own people call wanted is nobody else's business either.
-        let wanted = answer.verdict == Verdict::Allowed;
+        let wanted = judged.0.verdict == Verdict::Allowed;
         let stated = match counts && caller.delivery && !wanted {
             true => self.sight(&mut state, &read, &matches, caller, now),
             false => None,
         };
         drop(state);
         let private = !sends(&read) || wanted;
-        Look { read, settings, matches, in_hand, answer, stated, private }
+        Look { read, settings, matches, in_hand, judged, stated, private }
     }
 
     /// What follows from an answer: counted, logged, and the sender remembered.
@@ -478,11 +483,11 @@ fn judged(
     matches: &[Match],
     in_hand: Option<Network>,
     now: Time,
-) -> Check {
+) -> (Check, Judgement) {
     let judgement = judge(matches, &settings.trust, &rates_for(read, settings), now, in_hand);
     let window_secs = settings.rates.window_secs;
     let answer = verdict::answer(&read.circumstances, &judgement, matches, window_secs, now);
-    Check { places: verdict::places(matches, &settings.trust, now), ..answer }
+    (Check { places: verdict::places(matches, &settings.trust, now), ..answer }, judgement)
 }
 
 /// The rates that hold for a mail.

@@ -356,20 +356,24 @@ impl Config {
         PrefixBits { v4: self.network_prefix_v4, v6: self.network_prefix_v6 }
     }
 
-    /// The trust that the site `home` starts from: `vouched` sites and those of a private
-    /// network weigh 1.
+    /// True where only members of a private network can speak: they weigh 1.
     #[must_use]
-    pub fn trust(&self, home: SiteId, vouched: impl IntoIterator<Item = SiteId>) -> Trust {
+    pub fn is_closed(&self) -> bool {
+        matches!(self.group(), Ok(Group::Key(_)))
+    }
+
+    /// The trust that the site `home` starts from, without vouches: sites of a private network
+    /// weigh 1.
+    #[must_use]
+    pub fn trust(&self, home: SiteId) -> Trust {
         let group = match self.group() {
             Ok(Group::Sites(sites)) => sites,
             _ => BTreeSet::new(),
         };
-        let full = vouched.into_iter().chain(group).map(|site| (site, 1.0));
         let sites = self.trusted_sites.iter();
         let named = sites.filter_map(|(site, weight)| Some((site.parse().ok()?, *weight)));
-        let closed = matches!(self.group(), Ok(Group::Key(_)));
-        // What is configured goes over what was vouched for.
-        Trust::group(home, full.chain(named)).with_others(if closed { 1.0 } else { 0.0 })
+        let full = group.into_iter().map(|site| (site, 1.0));
+        Trust::group(home, full.chain(named)).with_others(if self.is_closed() { 1.0 } else { 0.0 })
     }
 }
 

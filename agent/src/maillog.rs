@@ -56,6 +56,11 @@ pub(crate) fn network_failed(reason: &str) {
     error!("the network stays off: failed to {reason}");
 }
 
+/// A site is proved to have given one number to two statements.
+pub(crate) fn equivocator(site: &SiteId) {
+    info!(%site, "gave one number to two statements: it counts nowhere any more");
+}
+
 /// A site's word counts from now on, or no longer.
 pub(crate) fn vouched(site: &SiteId, by: &str, removed: bool) {
     info!(%site, by = %by.escape_debug(), removed, "vouched");

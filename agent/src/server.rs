@@ -204,6 +204,7 @@ pub async fn serve(
         network::peers,
         network::identity,
         network::join,
+        network::trust,
         network::vouch,
         network::unvouch,
         people::opinions,

@@ -58,6 +58,6 @@ pub use trace::Trace;
 pub use trust::{
     AHEAD_SECS_MAX, BLAME, CONFIRMING_NETWORKS, CREDIT, CREDIT_HALF_LIFE_SECS, CREDIT_MAX,
     CREDIT_MIN, ESTABLISHED_MIN, Ground, Hindsight, INTRODUCER_MAX, NEWCOMER_BELOW, NEWCOMERS,
-    Place, RECORDS_MAX, REVOKING_NETWORKS, Record, Records, Standing, Trust, VOUCH_LIST_LEN_MAX,
-    VOUCHES_MAX, VouchError, VouchList, Walk,
+    Place, RECORDS_MAX, REVOKING_NETWORKS, Record, Records, Standing, Trust, VOUCH_KEEP_SECS,
+    VOUCH_LIST_LEN_MAX, VOUCH_RENEW_SECS, VOUCHES_MAX, VouchError, VouchList, Walk,
 };

@@ -22,4 +22,5 @@ mod root {
     mod killed;
     mod partition;
     mod slow;
+    mod trust;
 }

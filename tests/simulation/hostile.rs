@@ -123,6 +123,8 @@ impl Target {
             boot: NOW,
             outbox: Vec::new(),
             members,
+            vouches: Vec::new(),
+            proofs: Vec::new(),
             addresses: vec!["own".to_owned()],
         };
         let now = Now { wall: NOW, ms: 1_000 };
@@ -159,6 +161,11 @@ impl Target {
             Response::Observed { standing, .. } => Some(standing),
             _ => None,
         }
+    }
+
+    /// Hands the node an event.
+    pub fn event(&mut self, event: Event) {
+        let _ = self.node.handle(event, self.now, &mut self.rng);
     }
 
     /// Lets time pass.

@@ -10,6 +10,7 @@ use novacula_tests::simulation::{Faults, Options, World};
 
 mod attacks;
 mod lies;
+mod vouches;
 
 fn full() -> bool {
     std::env::var_os("NOVACULA_FULL").is_some()

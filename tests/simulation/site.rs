@@ -48,6 +48,10 @@ pub struct Disk {
     pub outbox: BTreeMap<u64, Vec<u8>>,
     /// The address book.
     pub members: BTreeMap<NodeId, Arc<MemberRecord>>,
+    /// Lists of whom sites vouch for.
+    pub vouches: BTreeMap<SiteId, Vec<u8>>,
+    /// Proofs of equivocation.
+    pub proofs: BTreeMap<SiteId, (Vec<u8>, Vec<u8>)>,
     /// Own statements, as the agent's database keeps them.
     pub own: Vec<Witness>,
 }
@@ -181,6 +185,8 @@ impl SimSite {
                 .map_or(Time(now.wall.0 + self.boots), |record| record.boot),
             outbox: self.disk.outbox.values().cloned().collect(),
             members: self.disk.members.values().cloned().collect(),
+            vouches: self.disk.vouches.values().cloned().collect(),
+            proofs: self.disk.proofs.values().cloned().collect(),
             addresses: vec![self.address.to_string()],
         };
         self.node = Some(Node::new(start, config, now, rng));

@@ -444,6 +444,15 @@ impl World {
                 }
             }
             Keep::Member { .. } => {}
+            Keep::Vouches { site: of, signed } => {
+                disk.vouches.insert(of, signed);
+            }
+            Keep::Unvouched { site: of } => {
+                disk.vouches.remove(&of);
+            }
+            Keep::Equivocator { site: of, first, second } => {
+                disk.proofs.insert(of, (first, second));
+            }
             Keep::Forget { node } => {
                 disk.members.remove(&node);
             }

@@ -20,7 +20,7 @@ use crate::api::{
     AllowList, Authentication, Check, ErrorReply, Explanation, Leaning, MilterState, OpinionReply,
     OwnOpinion, Pairing, Sent, Status, TokenInfo, header,
 };
-use crate::network::{IdentityReply, Joined, Peers};
+use crate::network::{IdentityReply, Joined, Peers, TrustReply};
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -163,6 +163,15 @@ impl Client {
     /// [`ClientError`].
     pub async fn peers(&mut self) -> Result<Peers, ClientError> {
         self.call(Method::GET, "/v1/peers", Bytes::new(), &Envelope::default()).await
+    }
+
+    /// Tells what sites weigh there and why; with a site, of that one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn trust(&mut self, site: Option<&str>) -> Result<TrustReply, ClientError> {
+        let body = Bytes::copy_from_slice(site.unwrap_or_default().as_bytes());
+        self.post("/v1/trust", body, &Envelope::default()).await
     }
 
     /// Tells who this host is, and how others join through it.

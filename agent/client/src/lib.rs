@@ -15,4 +15,6 @@ pub use api::{
     Place, Redeem, Sent, Status, Term, TokenInfo, TokenReply, Verdict, header,
 };
 pub use client::{Client, ClientError, Envelope};
-pub use network::{IdentityReply, Joined, NetworkState, Peer, Peers};
+pub use network::{
+    IdentityReply, Introducer, Joined, NetworkState, Peer, Peers, SiteTrust, TrustReply,
+};

@@ -81,6 +81,52 @@ pub struct Peers {
     pub peers: Vec<Peer>,
 }
 
+/// What a site's word weighs here, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SiteTrust {
+    /// The site's public key.
+    pub site: String,
+    /// What its word weighs, 0 to 1.
+    pub weight: f64,
+    /// What that rests on: `home`, `configured`, `vouched`, `introduced`, `newcomer`, `stranger`
+    /// or `equivocator`.
+    pub ground: String,
+    /// Standing by vouches, 0 to 1.
+    pub standing: f64,
+    /// What it earned or lost here by being right or wrong.
+    pub credit: f64,
+    /// The site of this one's own vouches through which most of its standing comes.
+    pub branch: String,
+    /// Vouches between this site and it; none where no vouch leads to it.
+    pub depth: Option<u32>,
+    /// Who vouches for it.
+    pub introducers: Vec<Introducer>,
+    /// Reports heard of it, fading by half in 72 h.
+    pub reports: f64,
+    /// Revokes heard of it, fading as above.
+    pub revokes: f64,
+    /// Its revokes are rare enough to hold against reports.
+    pub revokes_count: bool,
+}
+
+/// Who vouches for a site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Introducer {
+    /// The site that vouches.
+    pub site: String,
+    /// What that gives of a full standing; 0 where its vouch counts for nothing here.
+    pub gives: f64,
+}
+
+/// What sites weigh here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrustReply {
+    /// How many sites count by themselves, this one not counted.
+    pub counting: usize,
+    /// The heaviest first, at most 1,000.
+    pub sites: Vec<SiteTrust>,
+}
+
 /// What became of joining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Joined {

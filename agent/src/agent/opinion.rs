@@ -92,7 +92,9 @@ impl Agent {
                     // It is in the outbox, and goes out at the next start.
                     self.metrics.unsent.inc();
                 }
-                self.apply(change)
+                let reply = self.apply(change);
+                self.note_opinion(&read, now);
+                reply
             }
         };
         maillog::opined(&read.circumstances.id, deed.name(), &caller.reporter.name, &reply);
@@ -141,7 +143,7 @@ impl Agent {
             }
             Deed::Report | Deed::Revoke => {
                 let act = act_of(deed, caller);
-                let digest = read.fingerprint.digests().first().map_or(0, |first| first.value);
+                let digest = read.number();
                 let occasion = Occasion { acted: now, received, digest };
                 acts.set(mail, who.clone(), act, occasion);
                 saves.push(Save::Act(mail, who, act, occasion));

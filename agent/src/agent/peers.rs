@@ -4,12 +4,12 @@
 //! Key decision: the network may fail, and mail does not notice. What can't be started is said in
 //! the log, in `status` and by `doctor`; a question that can't be asked is answered from home.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use novacula_catalog::node::{
-    self, CERTIFICATE_SECS, Completeness, Keep, MemberRecord, NodeId, Start,
+    self, CERTIFICATE_SECS, Completeness, MemberRecord, NodeId, Start,
 };
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
 use novacula_catalog::{Network as Place, Probe, Reporter, SiteId, Time, Witness};
@@ -18,7 +18,7 @@ use novacula_net::{Handle, Settings, Told, View};
 use tokio::sync::mpsc;
 
 use super::invite::Invite;
-use super::{Agent, AgentError, Caller, Look, judged};
+use super::{Agent, AgentError, Caller, Look};
 use crate::config::Config;
 use crate::hosts;
 use crate::maillog;
@@ -29,7 +29,7 @@ const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest wait after joining until the other side has said who it is.
 const WELCOME_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for an answer that nobody waits for.
-const REFRESH_TIME_MAX: Duration = Duration::from_secs(3);
+pub(super) const REFRESH_TIME_MAX: Duration = Duration::from_secs(3);
 /// Most mails remembered for it, about 100 bytes each.
 const FRESH_MAX: usize = 65_536;
 /// Most peers that are shown.
@@ -68,7 +68,6 @@ pub enum JoinError {
 pub(super) struct Network {
     config: Config,
     loaded: Mutex<LoadedNetwork>,
-    vouched: RwLock<BTreeSet<SiteId>>,
     link: RwLock<Link>,
     /// Mails that are known well enough, with when peers were last asked about them.
     fresh: Mutex<HashMap<String, Instant>>,
@@ -85,16 +84,10 @@ impl Network {
     pub(super) fn new(config: &Config, loaded: LoadedNetwork) -> Self {
         Self {
             config: config.clone(),
-            vouched: RwLock::new(loaded.vouched.iter().copied().collect()),
             loaded: Mutex::new(loaded),
             link: RwLock::new(Link::Off),
             fresh: Mutex::new(HashMap::new()),
         }
-    }
-
-    /// Sites whose word counts because an administrator said so.
-    pub(super) fn vouched(&self) -> BTreeSet<SiteId> {
-        self.vouched.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `off`, `on`, or why it is not.
@@ -197,6 +190,8 @@ impl Agent {
             host,
             outbox: self.network.loaded().outbox.clone(),
             members,
+            vouches: std::mem::take(&mut self.network.loaded().vouch_lists),
+            proofs: std::mem::take(&mut self.network.loaded().proofs),
             addresses: Vec::new(),
         };
         let forms = |addresses: &[String]| -> Result<Vec<_>, String> {
@@ -225,6 +220,7 @@ impl Agent {
         let (handle, told) =
             novacula_net::start(settings, start, node).map_err(|error| error.to_string())?;
         tokio::spawn(hear(Arc::downgrade(self), told));
+        tokio::spawn(super::trust::tend(Arc::downgrade(self), handle.clone()));
         maillog::network_started(&id);
         Ok(handle)
     }
@@ -250,7 +246,7 @@ impl Agent {
         let _one_at_a_time = self.speaking.lock().await;
         self.disk.save_now(saves).await.map_err(AgentError::Write)?;
         if let Some(site) = inviter {
-            self.trust_anew(|vouched| vouched.insert(site));
+            self.trust_anew(now, |vouched| vouched.insert(site));
         }
         self.network.loaded().joined.extend(addresses.iter().cloned());
         let handle = match self.network.handle() {
@@ -272,53 +268,20 @@ impl Agent {
         Err(JoinError::Unreachable { address, reason })
     }
 
-    /// An administrator makes a site's word count, or no longer.
-    ///
-    /// # Errors
-    /// [`AgentError`]; nothing has changed then.
-    pub async fn vouch(
-        &self,
-        site: SiteId,
-        remove: bool,
-        who: &Reporter,
-        now: Time,
-    ) -> Result<(), AgentError> {
-        administrator(who, "vouch for a site")?;
-        let save = match remove {
-            false => SaveNetwork::Vouch(site, now),
-            true => SaveNetwork::Unvouch(site),
-        };
-        let _one_at_a_time = self.speaking.lock().await;
-        let stored = self.disk.save_now(vec![Save::Network(save)]).await;
-        self.note_store();
-        stored.map_err(AgentError::Write)?;
-        maillog::vouched(&site, &who.name, remove);
-        self.trust_anew(|vouched| match remove {
-            false => vouched.insert(site),
-            true => vouched.remove(&site),
-        });
-        Ok(())
-    }
-
-    fn trust_anew(&self, change: impl FnOnce(&mut BTreeSet<SiteId>) -> bool) {
-        change(&mut self.network.vouched.write().unwrap_or_else(PoisonError::into_inner));
-        self.reload(&self.settings().config);
-    }
-
     /// The verdict on a mail that was looked at: peers are asked where what is known at home does
     /// not suffice, and waited for until the deadline. Who only asks, without a delivery, always
     /// gets what peers know.
     pub async fn answer(self: &Arc<Self>, look: Look, caller: &Caller, now: Time) -> Check {
-        let Look { read, settings, matches, in_hand, mut answer, stated, private } = look;
+        let Look { read, settings, mut matches, in_hand, mut judged, stated, private } = look;
         match self.network.handle() {
             None => {}
             Some(_) if private => {}
-            Some(handle) if caller.delivery && suffices(answer.verdict) => {
-                answer.asked = Asked::Known;
+            Some(handle) if caller.delivery && suffices(judged.0.verdict) => {
+                judged.0.asked = Asked::Known;
                 if stated.is_some_and(|signed| !handle.publish(signed)) {
                     self.metrics.unsent.inc();
                 }
-                if self.network.is_stale(&answer.id, Instant::now()) {
+                if self.network.is_stale(&judged.0.id, Instant::now()) {
                     let known = matches.iter().map(|found| Arc::clone(&found.witness)).collect();
                     self.ask_later(handle, read.probe.clone(), known);
                 }
@@ -330,17 +293,19 @@ impl Agent {
                 let heard = handle.query(read.probe.clone(), stated, known, deadline).await;
                 if !heard.witnesses.is_empty() {
                     self.keep(heard.witnesses);
-                    let matches = self.state().catalog.matches(&read.probe);
-                    answer = judged(&read, &settings, &matches, in_hand, now);
+                    matches = self.state().catalog.matches(&read.probe);
+                    judged = super::judged(&read, &settings, &matches, in_hand, now);
                 }
-                answer.asked = match heard.completeness {
+                judged.0.asked = match heard.completeness {
                     Completeness::Complete => Asked::Complete,
                     Completeness::Deadline => Asked::Deadline,
                     Completeness::Alone => Asked::Alone,
                 };
-                self.metrics.count_asked(answer.asked, started.elapsed());
+                self.metrics.count_asked(judged.0.asked, started.elapsed());
             }
         }
+        let (answer, judgement) = judged;
+        self.weights.note((read.number(), &read.probe), &matches, &judgement, now);
         self.conclude(&read, &answer, caller, now);
         answer
     }
@@ -355,7 +320,7 @@ impl Agent {
     }
 
     /// Takes what others said into the catalog.
-    fn keep(&self, witnesses: Vec<Witness>) {
+    pub(super) fn keep(&self, witnesses: Vec<Witness>) {
         let own = self.identity.site();
         let mut state = self.state();
         for mut witness in witnesses {
@@ -408,7 +373,7 @@ impl Agent {
             site: site.to_string(),
             node: view.map(|view| view.node.to_string()),
             invite,
-            vouched: self.network.vouched().iter().map(ToString::to_string).collect(),
+            vouched: self.weights.vouched().iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -419,7 +384,7 @@ fn suffices(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Spam | Verdict::Bulk)
 }
 
-fn administrator(who: &Reporter, what: &'static str) -> Result<(), AgentError> {
+pub(super) fn administrator(who: &Reporter, what: &'static str) -> Result<(), AgentError> {
     if who.administrator { Ok(()) } else { Err(AgentError::NotAdministrator(what)) }
 }
 
@@ -473,11 +438,10 @@ async fn hear(agent: Weak<Agent>, mut told: mpsc::Receiver<Told>) {
         let Some(agent) = agent.upgrade() else { return };
         match told {
             Told::Learned(witnesses, _) => agent.keep(witnesses),
-            Told::Keep(keep) => agent.disk.save_soon(Save::Network(match keep {
-                Keep::Settled { seq } => SaveNetwork::Settled(seq),
-                Keep::Member { node, record } => SaveNetwork::Member(node, record),
-                Keep::Forget { node } => SaveNetwork::Forget(node),
-            })),
+            Told::Keep(keep) => {
+                let saves = agent.weights.hear(keep).into_iter().map(Save::Network);
+                saves.for_each(|save| agent.disk.save_soon(save));
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use novacula_agent::{Canonical, Fingerprint, MAIL_LEN_MAX, Message, digests};
 use novacula_client::{
-    Asked, Check, Client, Digests, Envelope, Explanation, OpinionOutcome, Verdict,
+    Asked, Check, Client, Digests, Envelope, Explanation, OpinionOutcome, Term, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -268,8 +268,10 @@ fn explanation(all: &Explanation) -> String {
     for term in &all.terms {
         let site: String = term.site.chars().take(16).collect();
         lines.push(format!(
-            "  {:+8.3}  {:12} {site:16}  {:.2} copies, trust {:.2}",
-            term.nats, term.what, term.copies, term.trust
+            "  {:+8.3}  {:12} {site:16}  {}",
+            term.nats,
+            term.what,
+            term_words(term)
         ));
     }
     lines.push(format!("  {:+8.3}  sum; spam from {:+.3} on", all.odds_nats, all.threshold_nats));
@@ -282,6 +284,18 @@ fn explanation(all: &Explanation) -> String {
         lines.extend(all.common.iter().map(|digest| format!("  {digest}")));
     }
     lines.join("\n")
+}
+
+/// What a term rests on.
+fn term_words(term: &Term) -> String {
+    match term.what.as_str() {
+        "prior" => "before any evidence".into(),
+        "filters" => "what other sites' content filters thought".into(),
+        "cap" => "sites of one network, of one branch, and newcomers count together; introduced \
+                  sites convict only what many places have seen"
+            .into(),
+        _ => format!("{:.2} copies, trust {:.2} ({})", term.copies, term.trust, term.ground),
+    }
 }
 
 /// Puts the fields of one object behind those of another.

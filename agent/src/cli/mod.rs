@@ -13,6 +13,7 @@ mod peers;
 mod people;
 mod replay;
 mod serve;
+mod trust;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -139,8 +140,12 @@ enum Command {
         #[arg(value_name = "ADDRESS|INVITE")]
         place: String,
     },
-    /// Show the hosts of the network of peers.
-    Peers,
+    /// Show the hosts of the network of peers; or what sites' words weigh here, and why.
+    Peers {
+        /// What sites weigh and why: one, or all.
+        #[arg(long, value_name = "SITE", num_args = 0..=1)]
+        trust: Option<Option<String>>,
+    },
     /// Make another site's word count here; none: list whose does.
     Vouch {
         /// The site's public key, as `novacula identity` prints it there.
@@ -274,7 +279,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Identity { of: Some(of), .. } => hosts::run(global, of),
         Command::Identity { invite, .. } => peers::identity(global, *invite),
         Command::Join { place } => peers::join(global, place),
-        Command::Peers => peers::peers(global),
+        Command::Peers { trust: None } => peers::peers(global),
+        Command::Peers { trust: Some(site) } => trust::show(global, site.as_deref()),
         Command::Vouch { site, remove } => peers::vouch(global, site.as_deref(), *remove),
         Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
         Command::Import { from: Import::Razor { home } } => import::razor(global, home.as_deref()),

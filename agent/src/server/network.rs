@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use novacula_catalog::{SiteId, Time};
-use novacula_client::{ErrorReply, IdentityReply, Joined, Peers};
+use novacula_client::{ErrorReply, IdentityReply, Joined, Peers, TrustReply};
 
 use super::{Call, Refusal, Shared};
 use crate::agent::{AgentError, JoinError};
@@ -21,6 +21,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/v1/peers", get(peers))
         .route("/v1/identity", get(identity))
         .route("/v1/join", post(join))
+        .route("/v1/trust", post(trust))
         .route("/v1/vouch", put(vouch).delete(unvouch))
 }
 
@@ -58,6 +59,20 @@ pub(super) async fn join(call: Call) -> Result<Json<Joined>, Refusal> {
     Ok(Json(joined))
 }
 
+/// What sites weigh here, and why: the body is one site's public key, or empty.
+#[utoipa::path(post, path = "/v1/trust", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = TrustReply), (status = 400, body = ErrorReply)))]
+pub(super) async fn trust(call: Call) -> Result<Json<TrustReply>, Refusal> {
+    let text = call.line("one site's public key, or empty", JOIN_LEN_MAX)?;
+    let site = if text.is_empty() { None } else { Some(site_of(text)?) };
+    Ok(Json(call.shared.agent.trust(site, Time::now()).await))
+}
+
+fn site_of(text: &str) -> Result<SiteId, Refusal> {
+    text.parse()
+        .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("{text:?}: failed to {error}")))
+}
+
 /// Makes a site's word count here: the body is its public key.
 #[utoipa::path(put, path = "/v1/vouch", request_body(content = String, content_type = "text/plain"),
     responses((status = 200, body = IdentityReply), (status = 403, body = ErrorReply)))]
@@ -74,9 +89,7 @@ pub(super) async fn unvouch(call: Call) -> Result<Json<IdentityReply>, Refusal> 
 
 async fn set_vouch(call: Call, remove: bool) -> Result<Json<IdentityReply>, Refusal> {
     let text = call.line("one site's public key", JOIN_LEN_MAX)?;
-    let site: SiteId = text.parse().map_err(|error| {
-        Refusal(StatusCode::BAD_REQUEST, format!("{text:?}: failed to {error}"))
-    })?;
+    let site = site_of(text)?;
     let agent = &call.shared.agent;
     let done: Result<(), AgentError> =
         agent.vouch(site, remove, &call.caller.reporter, Time::now()).await;

@@ -210,6 +210,7 @@ impl Driver {
                 self.todo.push_back(Event::Query { query, probe, sighting, known, deadline_ms });
             }
             Ask::Publish(signed) => self.todo.push_back(Event::Publish { signed }),
+            Ask::Vouch(signed) => self.todo.push_back(Event::Vouch { signed }),
             Ask::Dial(address, done) => self.dial(address, Some(done)),
             Ask::View(peers_max, answer) => {
                 let _ = answer.send(self.view(peers_max));

@@ -67,6 +67,7 @@ pub(crate) enum Ask {
         answer: oneshot::Sender<Answer>,
     },
     Publish(Vec<u8>),
+    Vouch(Vec<u8>),
     Dial(String, oneshot::Sender<Result<NodeId, String>>),
     View(usize, oneshot::Sender<View>),
     Leave(oneshot::Sender<()>),
@@ -107,6 +108,18 @@ impl Handle {
     #[must_use]
     pub fn publish(&self, signed: Vec<u8>) -> bool {
         self.asks.try_send(Ask::Publish(signed)).is_ok()
+    }
+
+    /// Says whom the site vouches for: a signed list. False when there was no room.
+    #[must_use]
+    pub fn vouch(&self, signed: Vec<u8>) -> bool {
+        self.asks.try_send(Ask::Vouch(signed)).is_ok()
+    }
+
+    /// True when the task has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.asks.is_closed()
     }
 
     /// Connects to an address.

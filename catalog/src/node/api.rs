@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::entry::Witness;
+use crate::identity::SiteId;
 use crate::matching::Probe;
 use crate::node::host::NodeId;
 
@@ -181,6 +182,11 @@ pub enum Event {
         /// After how many milliseconds the answer must be there, complete or not.
         deadline_ms: u64,
     },
+    /// The agent says whom its site vouches for.
+    Vouch {
+        /// A [`crate::VouchList`], signed.
+        signed: Vec<u8>,
+    },
     /// The site's configuration changed which peers are refused.
     Refuse {
         /// Peers that are not spoken to.
@@ -235,6 +241,27 @@ pub enum Keep {
         node: NodeId,
         /// The record.
         record: Vec<u8>,
+    },
+    /// A site's list of whom it vouches for, verified.
+    Vouches {
+        /// The site.
+        site: SiteId,
+        /// The list, signed.
+        signed: Vec<u8>,
+    },
+    /// The site's list may go.
+    Unvouched {
+        /// The site.
+        site: SiteId,
+    },
+    /// A site gave one number to two statements.
+    Equivocator {
+        /// The site.
+        site: SiteId,
+        /// One of them, signed.
+        first: Vec<u8>,
+        /// The other, signed.
+        second: Vec<u8>,
     },
     /// The host's record may go.
     Forget {

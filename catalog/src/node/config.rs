@@ -43,6 +43,10 @@ pub struct Config {
     pub keys_per_second_peer: u32,
     /// The same for all peers of one network together.
     pub keys_per_second_network: u32,
+    /// Keys that a node works on in a second for all peers together: half of what one core does
+    /// (246,000 key observations, docs/measurements.md). While half of ten seconds' worth is left
+    /// everybody is served; below, who serves.
+    pub keys_per_second_all: u32,
     /// Most questions of the agent under way at a time; at the bound a new one is answered at
     /// once from what this node holds itself.
     pub queries_max: usize,
@@ -68,6 +72,7 @@ impl Default for Config {
             members_max: 100_000,
             keys_per_second_peer: 2_400,
             keys_per_second_network: 9_600,
+            keys_per_second_all: 123_000,
             queries_max: 4_096,
             hot_sites: 3,
             hot_max: 50_000,
@@ -88,6 +93,10 @@ pub struct Start {
     pub outbox: Vec<Vec<u8>>,
     /// Membership records of the address book, checked when they came in.
     pub members: Vec<Arc<MemberRecord>>,
+    /// Lists of vouches, checked when they came in.
+    pub vouches: Vec<Vec<u8>>,
+    /// Proofs of equivocation, checked when they came in.
+    pub proofs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Addresses at which this node can be reached, in the driver's form.
     pub addresses: Vec<String>,
 }

@@ -29,6 +29,7 @@ mod state;
 mod verify;
 mod view;
 mod watch;
+mod vouches;
 pub mod wire;
 
 pub use api::{

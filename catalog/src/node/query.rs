@@ -71,7 +71,7 @@ pub(crate) struct Job {
 /// One request of a job.
 pub(crate) struct Leg {
     pub(crate) job: u64,
-    keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
     states: bool,
     round: u8,
 }

@@ -1,6 +1,10 @@
 //! How much a peer, and all peers of a network together, may ask for: token buckets in units of
 //! keys. At the limit the request is refused and counted; nothing is queued, so a flood costs no
 //! memory. A peer that goes on sending what is false is banned.
+//!
+//! Key decision: a node works for all of them at a rate of its own, and when that runs short, who
+//! serves is served ([`Ledger`]): a peer that answers this node's questions may go on asking, a
+//! newcomer has a base allowance, and who only takes is refused first.
 
 use std::collections::HashMap;
 
@@ -18,6 +22,19 @@ pub(crate) const FAULTS_MAX: u32 = 10;
 /// How long a ban lasts, in seconds (an hour, a convention).
 pub(crate) const BAN_SECS: u64 = 3600;
 
+/// What a peer asked and what it answered fade by half in this time, in milliseconds (an hour, a
+/// choice: longer than an outbreak's first wave, shorter than a day's change of load).
+const LEDGER_HALF_LIFE_MS: f64 = 3_600_000.0;
+/// Keys that a peer may have asked and answered none, in seconds of its own rate: 24,000 keys by
+/// default. With the half-life it is 4.6 keys/s for good, which among 200 peers is what a site of 6
+/// mails/s asks of each (24 keys at 6 of them).
+const BASE_SECS: f64 = 10.0;
+/// How many keys a peer may ask for each that it answered: sites of ten times this one's mail are
+/// still served (a choice).
+const ASKED_FOR_SERVED: f64 = 10.0;
+/// Share of the node's bucket under which only fair peers are served.
+const SHORT: f64 = 0.5;
+
 struct Bucket {
     tokens: f64,
     at_ms: u64,
@@ -32,6 +49,15 @@ struct Buckets<K> {
 impl<K: std::hash::Hash + Eq + Copy> Buckets<K> {
     fn new(per_second: u32) -> Self {
         Self { rate: f64::from(per_second.max(1)), of: HashMap::new() }
+    }
+
+    /// How full a bucket is, 0 to 1.
+    fn share(&self, who: K, now: Now) -> f64 {
+        let most = self.rate * BURST_SECS;
+        self.of.get(&who).map_or(1.0, |bucket| {
+            let secs = now.ms.saturating_sub(bucket.at_ms) as f64 / 1000.0;
+            (bucket.tokens + secs * self.rate).min(most) / most
+        })
     }
 
     /// True when `cost` was there to take.
@@ -55,18 +81,84 @@ impl<K: std::hash::Hash + Eq + Copy> Buckets<K> {
     }
 }
 
+/// What a peer asked of this node, and answered to it, in keys as of `at_ms`.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    asked: f64,
+    served: f64,
+    failed: f64,
+    at_ms: u64,
+}
+
+impl Account {
+    fn at(self, now: Now) -> Self {
+        let ms = now.ms.saturating_sub(self.at_ms) as f64;
+        let left = f64::exp2(-ms / LEDGER_HALF_LIFE_MS);
+        let (asked, served) = (self.asked * left, self.served * left);
+        Self { asked, served, failed: self.failed * left, at_ms: now.ms }
+    }
+
+    /// True when the peer may ask for more while there is not enough for all.
+    fn is_fair(&self, base: f64) -> bool {
+        // Who leaves questions open serves nobody, whatever he answered between.
+        let served = if self.failed > self.served { 0.0 } else { self.served };
+        self.asked <= base + ASKED_FOR_SERVED * served - self.failed
+    }
+}
+
+/// Who asked and who served.
+struct Ledger {
+    base: f64,
+    of: HashMap<NodeId, Account>,
+}
+
+impl Ledger {
+    /// Changes a peer's account; none where there is no room for one more.
+    fn change(&mut self, peer: NodeId, now: Now, what: impl FnOnce(&mut Account)) {
+        if self.of.len() >= BUCKETS_MAX && !self.of.contains_key(&peer) {
+            // Who has asked and answered next to nothing is as good as unknown.
+            self.of.retain(|_, account| {
+                let account = account.at(now);
+                account.asked + account.served + account.failed >= 1.0
+            });
+            if self.of.len() >= BUCKETS_MAX {
+                return;
+            }
+        }
+        let account =
+            self.of.entry(peer).or_insert(Account { at_ms: now.ms, ..Account::default() });
+        *account = account.at(now);
+        what(account);
+    }
+
+    fn is_fair(&self, peer: NodeId, now: Now) -> bool {
+        match self.of.get(&peer) {
+            Some(account) => account.at(now).is_fair(self.base),
+            // With a full ledger a newcomer can't be told from a flood of them.
+            None => self.of.len() < BUCKETS_MAX,
+        }
+    }
+}
+
 /// Quotas of all peers, and their faults.
 pub(crate) struct Quotas {
     peers: Buckets<NodeId>,
     networks: Buckets<Network>,
+    all: Buckets<()>,
+    ledger: Ledger,
+    /// Requests refused because this node had no time for them.
+    pub(crate) short: u64,
     faults: HashMap<NodeId, u32>,
 }
 
 impl Quotas {
-    pub(crate) fn new(per_peer: u32, per_network: u32) -> Self {
+    pub(crate) fn new(per_peer: u32, per_network: u32, all: u32) -> Self {
         Self {
             peers: Buckets::new(per_peer),
             networks: Buckets::new(per_network),
+            all: Buckets::new(all),
+            ledger: Ledger { base: f64::from(per_peer.max(1)) * BASE_SECS, of: HashMap::new() },
+            short: 0,
             faults: HashMap::new(),
         }
     }
@@ -74,7 +166,26 @@ impl Quotas {
     /// True when the peer may have `keys` keys worked on now.
     pub(crate) fn allows(&mut self, peer: NodeId, network: Network, keys: usize, now: Now) -> bool {
         let cost = keys.max(1) as f64;
-        self.peers.take(peer, cost, now) && self.networks.take(network, cost, now)
+        if !self.peers.take(peer, cost, now) || !self.networks.take(network, cost, now) {
+            return false;
+        }
+        let enough = self.all.share((), now) >= SHORT || self.ledger.is_fair(peer, now);
+        if !enough || !self.all.take((), cost, now) {
+            self.short += 1;
+            return false;
+        }
+        self.ledger.change(peer, now, |account| account.asked += cost);
+        true
+    }
+
+    /// The peer answered a question about so many keys.
+    pub(crate) fn served(&mut self, peer: NodeId, keys: usize, now: Now) {
+        self.ledger.change(peer, now, |account| account.served += keys.max(1) as f64);
+    }
+
+    /// The peer left a question about so many keys open.
+    pub(crate) fn failed(&mut self, peer: NodeId, keys: usize, now: Now) {
+        self.ledger.change(peer, now, |account| account.failed += keys.max(1) as f64);
     }
 
     /// Counts something false; true when the peer is to be banned.
@@ -99,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_held_to_its_rate_and_others_are_not() {
-        let mut quotas = Quotas::new(100, 150);
+        let mut quotas = Quotas::new(100, 150, u32::MAX);
         let (one, two) = (NodeId([1; 32]), NodeId([2; 32]));
         let (near, far) = (Network(1), Network(2));
         let at = |ms| Now { wall: Time(0), ms };
@@ -113,7 +224,7 @@ mod tests {
 
     #[test]
     fn buckets_are_bounded() {
-        let mut quotas = Quotas::new(10, u32::MAX);
+        let mut quotas = Quotas::new(10, u32::MAX, u32::MAX);
         let now = Now { wall: Time(0), ms: 0 };
         let mut granted = 0;
         for peer in 0..30_000u32 {
@@ -124,9 +235,66 @@ mod tests {
         assert_eq!((granted, quotas.peers.of.len()), (BUCKETS_MAX, BUCKETS_MAX));
     }
 
+    fn peer(number: u32) -> NodeId {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        NodeId(id)
+    }
+
+    /// Twenty peers ask as fast as the node can serve all of them twice over; number 0 to 3 answer
+    /// nothing, 4 to 15 answer, 16 to 19 have just come. Gives the share that each sort got.
+    #[test]
+    fn when_time_is_short_who_serves_is_served() {
+        // 10,000 keys/s for all, 1,000 for each; each asks 1,000.
+        let mut quotas = Quotas::new(1_000, u32::MAX, 10_000);
+        let (mut asked, mut got) = ([0u32; 3], [0u32; 3]);
+        for second in 0..600u64 {
+            for step in 0..10 {
+                let now = Now { wall: Time(0), ms: second * 1000 + step * 100 };
+                for number in 0..20u32 {
+                    // Newcomers ask what a small site does.
+                    let (sort, keys) = match number {
+                        0..4 => (0, 100),
+                        4..16 => (1, 60),
+                        _ => (2, 1),
+                    };
+                    asked[sort] += 1;
+                    let network = Network(u64::from(number));
+                    got[sort] += u32::from(quotas.allows(peer(number), network, keys, now));
+                    if step == 0 && sort == 0 {
+                        quotas.failed(peer(number), 20, now);
+                    }
+                    if step == 0 && sort == 1 {
+                        quotas.served(peer(number), 200, now);
+                    }
+                }
+            }
+        }
+        let share = |sort: usize| f64::from(got[sort]) / f64::from(asked[sort]);
+        assert_eq!((share(1), share(2)), (1.0, 1.0), "who serves, and who has just come");
+        assert!(share(0) < 0.8, "who only takes: {}", share(0));
+        assert!(quotas.short > 0);
+    }
+
+    #[test]
+    fn accounts_fade_and_are_bounded() {
+        let mut quotas = Quotas::new(10, u32::MAX, u32::MAX);
+        let at = |ms| Now { wall: Time(0), ms };
+        quotas.failed(peer(1), 1_000, at(0));
+        assert!(!quotas.ledger.is_fair(peer(1), at(0)));
+        assert!(quotas.ledger.is_fair(peer(1), at(24 * 3_600_000)));
+        for number in 0..30_000 {
+            quotas.failed(peer(number), 100, at(0));
+        }
+        assert_eq!(quotas.ledger.of.len(), BUCKETS_MAX);
+        assert!(!quotas.ledger.is_fair(peer(29_999), at(0)), "a flood of newcomers is not served");
+        quotas.served(peer(29_999), 1, at(24 * 3_600_000));
+        assert!(quotas.ledger.of.len() < BUCKETS_MAX, "who has done nothing for long is forgotten");
+    }
+
     #[test]
     fn ten_faults_ban() {
-        let mut quotas = Quotas::new(1, 1);
+        let mut quotas = Quotas::new(1, 1, 1);
         let bans = (0..20).filter(|_| quotas.fault(NodeId([1; 32]))).count();
         assert_eq!(bans, 2);
     }

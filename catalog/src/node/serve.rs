@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use crate::digest::Key;
-use crate::identity::SiteId;
 use crate::node::api::{Action, CallId, GossipId, GossipVerdict, Now, Purpose, Topic};
 use crate::node::codec::WireError;
 use crate::node::host::NodeId;
@@ -28,8 +27,6 @@ const GOSSIP_COST: usize = 16;
 const RETRY_SECS: u32 = 10;
 /// Shared keys from which a statement comes with the answer, or all that were asked.
 const INLINE_KEYS: u32 = 3;
-/// Most proofs of equivocation kept.
-const PROOFS_MAX: usize = 1_000;
 
 impl Node {
     /// Answers one request.
@@ -133,6 +130,11 @@ impl Node {
                 self.admit(peer, MEMBERS_COST, now)?;
                 self.heard(peer, now);
                 Ok(self.serve_members(start, &sums))
+            }
+            Request::Vouches { after, sums } => {
+                self.admit(peer, MEMBERS_COST, now)?;
+                self.heard(peer);
+                Ok(self.serve_vouches(after, &sums, now))
             }
         }
     }
@@ -239,18 +241,14 @@ impl Node {
                 GossipVerdict::Ignore
             }
             (Ok(Gossip::Member(record)), Topic::Members) => self.hear_member(from, &record, now),
+            (Ok(Gossip::Vouches(list)), Topic::Members) => self.hear_vouches(from, &list, now),
+            (Ok(Gossip::Proof(first, second)), Topic::Members) => {
+                self.hear_proof(from, (first, second))
+            }
             (Ok(Gossip::Hot(statements)), Topic::Hot) => self.hear_hot(from, &statements, now),
             (Ok(_), _) => GossipVerdict::Reject,
         };
         self.out.push(Action::GossipVerdict { id, verdict });
-    }
-
-    /// Keeps both statements of a site that gave one number twice.
-    pub(crate) fn note_equivocation(&mut self, site: SiteId, proof: (Vec<u8>, Vec<u8>)) {
-        self.counters.equivocations += 1;
-        if self.proofs.len() < PROOFS_MAX {
-            self.proofs.entry(site).or_insert(proof);
-        }
     }
 }
 
@@ -260,6 +258,6 @@ fn purpose_of(request: &Request) -> Purpose {
         Request::Observe(_) => Purpose::Observe,
         Request::Fetch(_) => Purpose::Fetch,
         Request::Offer { .. } | Request::Digest { .. } => Purpose::Repair,
-        Request::Members { .. } => Purpose::Members,
+        Request::Members { .. } | Request::Vouches { .. } => Purpose::Members,
     }
 }

@@ -21,6 +21,7 @@ use crate::node::quota::Quotas;
 use crate::node::repair::Repair;
 use crate::node::replica::Replica;
 use crate::node::watch::Watch;
+use crate::node::vouches::Vouches;
 use crate::node::wire::{Gossip, Ref, Refusal, Request, Response, Tag};
 
 /// Regular work is done this often, in milliseconds.
@@ -55,7 +56,7 @@ pub struct Node {
     pub(crate) watch: Watch,
     pub(crate) quotas: Quotas,
     pub(crate) refused: HashSet<NodeId>,
-    pub(crate) proofs: HashMap<SiteId, (Vec<u8>, Vec<u8>)>,
+    pub(crate) vouches: Vouches,
     pub(crate) clock_disputed: bool,
     pub(crate) out: Vec<Action>,
     pending: HashMap<RequestId, Sent>,
@@ -99,6 +100,11 @@ pub(crate) enum Pending {
     },
     /// Tables compared.
     Members,
+    /// Lists of vouches compared.
+    Vouches {
+        /// From which site on.
+        after: SiteId,
+    },
 }
 
 struct Sent {
@@ -182,7 +188,11 @@ impl Node {
             meeting: Meeting::new(start.addresses),
             replica: Replica::new(config.records_max, config.statements_max),
             hot: Hot::new(site, config.hot_max),
-            quotas: Quotas::new(config.keys_per_second_peer, config.keys_per_second_network),
+            quotas: Quotas::new(
+                config.keys_per_second_peer,
+                config.keys_per_second_network,
+                config.keys_per_second_all,
+            ),
             host: start.host,
             certificate: start.certificate,
             boot: start.boot,
@@ -195,7 +205,7 @@ impl Node {
             repair: Repair::default(),
             watch: Watch::default(),
             refused: HashSet::new(),
-            proofs: HashMap::new(),
+            vouches: Vouches::default(),
             clock_disputed: false,
             out: Vec::new(),
             pending: HashMap::new(),
@@ -210,6 +220,7 @@ impl Node {
             node.meeting.resume(own, node.boot);
         }
         node.members.fill(start.members, now.wall);
+        node.fill_vouches(&start.vouches, start.proofs, now);
         for signed in start.outbox {
             node.publish(signed, now);
         }
@@ -238,6 +249,7 @@ impl Node {
             Event::Query { query, probe, sighting, known, deadline_ms } => {
                 self.query(query, probe, sighting, known, deadline_ms, now);
             }
+            Event::Vouch { signed } => self.vouch(&signed),
             Event::Refuse { peers } => self.refused = peers.into_iter().collect(),
             Event::Leave => self.leave(now),
         }
@@ -279,14 +291,17 @@ impl Node {
         self.fetch_wants(now);
         self.send_offers(now);
         self.compare_range(now, rng);
+        self.compare_vouches(now, rng);
         if now.ms >= self.expire_ms {
             self.expire_ms = now.ms.saturating_add(EXPIRE_MS);
             self.hot.expire(now);
+            self.expire_vouches(now);
             let gone = self.members.expire(now.wall);
             self.counters.members_expired += gone.len() as u64;
             let keep = |node| Action::Keep(crate::node::api::Keep::Forget { node });
             self.out.extend(gone.into_iter().filter(|node| *node != self.id).map(keep));
         }
+        self.counters.capacity_refused = self.quotas.short;
         self.counters.outbox_waiting = self.outbox.len() as u64;
         if let Some(until) = self.leave_ms
             && (now.ms >= until || self.members.rows().len() < 2)
@@ -383,7 +398,8 @@ impl Node {
             (Pending::Hello, Response::Welcome { version, record, seen }) => {
                 self.welcomed(from, version, &record, seen, now);
             }
-            (Pending::Leg(leg), Response::Observed { standing, pointers, statements, .. }) => {
+            (Pending::Leg(leg), Response::Observed { standing, keys, pointers, statements }) => {
+                self.quotas.served(from, usize::from(keys), now);
                 self.observed(from, leg, standing, &pointers, &statements, now);
             }
             (Pending::Fetch { job: Some(job), tags }, Response::Statements(statements)) => {
@@ -398,6 +414,9 @@ impl Node {
             }
             (Pending::Members, Response::MemberList(more, records)) => {
                 self.listed(from, more, &records, now);
+            }
+            (Pending::Vouches { after }, Response::VouchLists { more, lists, proofs }) => {
+                self.vouches_listed(from, after, more, &lists, proofs, now);
             }
             (what, Response::Refused { why, .. }) => self.refused_by(from, what, why, now),
             (what, _) => {
@@ -428,6 +447,9 @@ impl Node {
         let Some(sent) = self.pending.remove(&request) else { return };
         self.counters.requests_failed += 1;
         self.counters.versions_refused += u64::from(why == Failure::Unsupported);
+        if let Pending::Leg(leg) = &sent.what {
+            self.quotas.failed(sent.to, leg.keys.len(), now);
+        }
         let sure = matches!(why, Failure::Unreachable | Failure::Unsupported);
         self.failed(&sent, sure, now);
         self.drop_pending(sent.to, sent.what, now);
@@ -444,7 +466,10 @@ impl Node {
             Pending::Fetch { job: Some(job), tags } => self.fetched(job, to, &tags, &[], now),
             Pending::Fetch { job: None, tags } => self.repaired(to, &tags, &[], now),
             Pending::Offer { here, refs } => self.offer_failed(to, here, refs),
-            Pending::Hello | Pending::Digest { .. } | Pending::Members => {}
+            Pending::Hello
+            | Pending::Digest { .. }
+            | Pending::Members
+            | Pending::Vouches { .. } => {}
         }
     }
 }

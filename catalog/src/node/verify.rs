@@ -7,6 +7,7 @@ use crate::clock::Time;
 use crate::node::codec::WireError;
 use crate::node::member::MemberRecord;
 use crate::statement::{Statement, StatementError};
+use crate::trust::{VouchError, VouchList};
 
 /// Checks signatures.
 pub trait Verifier: Send + Sync {
@@ -21,6 +22,14 @@ pub trait Verifier: Send + Sync {
     /// # Errors
     /// [`WireError`].
     fn member(&self, record: &[u8], now: Time) -> Result<Arc<MemberRecord>, WireError>;
+
+    /// A list of vouches from signed bytes of anybody.
+    ///
+    /// # Errors
+    /// [`VouchError`].
+    fn vouches(&self, signed: &[u8]) -> Result<VouchList, VouchError> {
+        VouchList::decode_verified(signed)
+    }
 }
 
 /// Checks every time.

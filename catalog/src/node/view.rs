@@ -110,6 +110,6 @@ impl Node {
 
     /// Sites that gave one number to two statements, with both as proof.
     pub fn equivocators(&self) -> impl Iterator<Item = (SiteId, &(Vec<u8>, Vec<u8>))> {
-        self.proofs.iter().map(|(site, proof)| (*site, proof))
+        self.vouches.proofs()
     }
 }

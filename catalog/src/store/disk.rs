@@ -44,6 +44,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("003-doors.sql")),
     M::up(include_str!("010-network.sql")),
     M::up(include_str!("020-learning.sql")),
+    M::up(include_str!("021-trust.sql")),
 ];
 
 /// What can go wrong with the database.

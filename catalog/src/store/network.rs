@@ -6,9 +6,13 @@ use rusqlite::{Connection, params};
 use crate::clock::{Epoch, Time};
 use crate::identity::SiteId;
 use crate::node::NodeId;
+use crate::trust::{CREDIT_HALF_LIFE_SECS, Record, VOUCH_KEEP_SECS};
 
 /// Most addresses joined at that are kept; at the bound the oldest goes.
 const JOINED_MAX: u32 = 64;
+/// How long what a site did is kept, in seconds: six half-lives, after which the worst record is
+/// below what one contradiction costs.
+const RECORD_KEEP_SECS: u64 = 6 * CREDIT_HALF_LIFE_SECS;
 
 /// What of the network is to be written.
 #[derive(Clone, Debug)]
@@ -36,6 +40,14 @@ pub enum SaveNetwork {
     Vouch(SiteId, Time),
     /// It counts no longer.
     Unvouch(SiteId),
+    /// A site's list of whom it vouches for, signed.
+    VouchList(SiteId, Time, Vec<u8>),
+    /// The site's list may go.
+    Unlisted(SiteId),
+    /// What a site did.
+    Record(SiteId, Record),
+    /// A site gave one number to these two statements.
+    Equivocator(SiteId, Vec<u8>, Vec<u8>),
 }
 
 /// What the database held of the network at start.
@@ -49,6 +61,12 @@ pub struct LoadedNetwork {
     pub joined: Vec<String>,
     /// Sites whose word counts.
     pub vouched: Vec<SiteId>,
+    /// Lists of whom sites vouch for, signed.
+    pub vouch_lists: Vec<Vec<u8>>,
+    /// What sites did.
+    pub records: Vec<(SiteId, Record)>,
+    /// Pairs of statements under one number, signed.
+    pub proofs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 pub(super) fn apply(connection: &Connection, save: &SaveNetwork) -> Result<(), rusqlite::Error> {
@@ -89,6 +107,21 @@ pub(super) fn apply(connection: &Connection, save: &SaveNetwork) -> Result<(), r
         SaveNetwork::Unvouch(site) => {
             run("DELETE FROM vouched WHERE site = ?1", params![&site.0[..]])
         }
+        SaveNetwork::VouchList(site, made, signed) => run(
+            "INSERT OR REPLACE INTO vouch_list VALUES (?1, ?2, ?3)",
+            params![&site.0[..], made.0.cast_signed(), signed],
+        ),
+        SaveNetwork::Unlisted(site) => {
+            run("DELETE FROM vouch_list WHERE site = ?1", params![&site.0[..]])
+        }
+        SaveNetwork::Record(site, Record { credit, reports, revokes, at }) => run(
+            "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![&site.0[..], credit, reports, revokes, at.0.cast_signed()],
+        ),
+        SaveNetwork::Equivocator(site, first, second) => run(
+            "INSERT OR REPLACE INTO equivocator VALUES (?1, ?2, ?3)",
+            params![&site.0[..], first, second],
+        ),
     }
 }
 
@@ -98,7 +131,20 @@ pub(super) fn load(connection: &Connection) -> Result<LoadedNetwork, rusqlite::E
     };
     let mut joined = connection.prepare("SELECT address FROM joined ORDER BY added DESC")?;
     let vouched = blobs("SELECT site FROM vouched ORDER BY added")?;
+    let mut records =
+        connection.prepare("SELECT site, credit, reports, revokes, at FROM record")?;
+    let record = |row: &rusqlite::Row<'_>| {
+        let at = Time(row.get::<_, i64>(4)?.cast_unsigned());
+        let (credit, reports, revokes) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok((SiteId(row.get(0)?), Record { credit, reports, revokes, at }))
+    };
+    let mut proofs = connection.prepare("SELECT first, second FROM equivocator")?;
     Ok(LoadedNetwork {
+        vouch_lists: blobs("SELECT signed FROM vouch_list")?,
+        records: records.query_map([], record)?.collect::<Result<_, _>>()?,
+        proofs: proofs
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?,
         outbox: blobs("SELECT signed FROM outbox ORDER BY seq")?,
         members: blobs("SELECT record FROM member")?,
         joined: joined.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?,
@@ -107,7 +153,15 @@ pub(super) fn load(connection: &Connection) -> Result<LoadedNetwork, rusqlite::E
 }
 
 /// Lets go of opinions that the network would not take any more.
-pub(super) fn expire(connection: &Connection, oldest: Epoch) -> Result<(), rusqlite::Error> {
+pub(super) fn expire(
+    connection: &Connection,
+    oldest: Epoch,
+    now: Time,
+) -> Result<(), rusqlite::Error> {
+    let secs = |keep: u64| now.minus_secs(keep).0.cast_signed();
+    connection.execute("DELETE FROM vouch_list WHERE made < ?1", [secs(VOUCH_KEEP_SECS)])?;
+    // After so long a record says nothing any more.
+    connection.execute("DELETE FROM record WHERE at < ?1", [secs(RECORD_KEEP_SECS)])?;
     connection.execute("DELETE FROM outbox WHERE epoch < ?1", [oldest.0]).map(|_| ())
 }
 
@@ -118,6 +172,7 @@ mod tests {
     use crate::store::{Disk, KEEP_SECS, Save};
 
     const NOW: Time = Time(1_800_000_000);
+    const RECORD: Record = Record { credit: -0.3, reports: 2.5, revokes: 0.0, at: NOW };
 
     #[tokio::test]
     async fn what_the_network_needs_survives() {
@@ -143,6 +198,12 @@ mod tests {
             SaveNetwork::Vouch(SiteId([5; 32]), NOW),
             SaveNetwork::Vouch(SiteId([6; 32]), NOW),
             SaveNetwork::Unvouch(SiteId([5; 32])),
+            SaveNetwork::VouchList(SiteId([5; 32]), NOW, vec![1]),
+            SaveNetwork::VouchList(SiteId([6; 32]), NOW.minus_secs(VOUCH_KEEP_SECS + 1), vec![2]),
+            SaveNetwork::VouchList(SiteId([7; 32]), NOW, vec![3]),
+            SaveNetwork::Unlisted(SiteId([7; 32])),
+            SaveNetwork::Record(SiteId([5; 32]), RECORD),
+            SaveNetwork::Equivocator(SiteId([9; 32]), vec![1], vec![2]),
         ];
         disk.save_now(saves.into_iter().map(Save::Network).collect()).await.unwrap();
         drop(disk);
@@ -152,6 +213,9 @@ mod tests {
         assert_eq!(network.members, [vec![8]]);
         assert_eq!(network.joined, ["b.example", "a.example"]);
         assert_eq!(network.vouched, [SiteId([6; 32])]);
+        assert_eq!(network.vouch_lists, [vec![1]], "dropped and not renewed ones are gone");
+        assert_eq!(network.records, [(SiteId([5; 32]), RECORD)]);
+        assert_eq!(network.proofs, [(vec![1], vec![2])]);
         disk.save_now(vec![Save::Network(SaveNetwork::Left)]).await.unwrap();
         drop(disk);
         assert!(Disk::open(dir.path(), site, NOW).unwrap().1.network.joined.is_empty());

@@ -261,6 +261,6 @@ pub(super) fn expire(connection: &Connection, now: Time) -> Result<(), rusqlite:
          ELSE CASE WHEN first_day = last_day THEN 14 ELSE 90 END END < ?1",
         [now.0.cast_signed() / 86_400],
     )?;
-    network::expire(connection, oldest)?;
+    network::expire(connection, oldest, now)?;
     learned::expire(connection, now)
 }

@@ -23,7 +23,10 @@ pub(crate) use hindsight::{revoking_networks, voices};
 pub use record::{
     BLAME, CREDIT, CREDIT_HALF_LIFE_SECS, CREDIT_MAX, CREDIT_MIN, RECORDS_MAX, Record, Records,
 };
-pub use vouch::{AHEAD_SECS_MAX, VOUCH_LIST_LEN_MAX, VOUCHES_MAX, VouchError, VouchList};
+pub use vouch::{
+    AHEAD_SECS_MAX, VOUCH_KEEP_SECS, VOUCH_LIST_LEN_MAX, VOUCH_RENEW_SECS, VOUCHES_MAX, VouchError,
+    VouchList,
+};
 pub use walk::{ESTABLISHED_MIN, INTRODUCER_MAX, Standing, Walk};
 
 /// What a site must weigh to count by itself; below it is a newcomer. A full standing falls there
@@ -177,6 +180,11 @@ impl Trust {
     #[must_use]
     pub fn records(&self) -> &Records {
         &self.records
+    }
+
+    /// Sites that the configuration names.
+    pub fn configured(&self) -> impl Iterator<Item = SiteId> {
+        self.configured.keys().copied()
     }
 
     /// Standings by vouches.

@@ -16,6 +16,10 @@ const EMPTY_LEN: usize = 1 + 32 + 8 + 1 + SIGNATURE_LEN;
 pub const VOUCH_LIST_LEN_MAX: usize = EMPTY_LEN + VOUCHES_MAX * 32;
 /// How far in the future a list may be dated, in seconds (an epoch, as for statements).
 pub const AHEAD_SECS_MAX: u64 = 900;
+/// A list that was not renewed for so long is dropped, in seconds (30 d, as credit fades by half).
+pub const VOUCH_KEEP_SECS: u64 = 30 * 24 * 3600;
+/// A site makes its list anew after this time, in seconds (a day, a convention).
+pub const VOUCH_RENEW_SECS: u64 = 24 * 3600;
 const VERSION: u8 = 1;
 const SIGNATURE_LEN: usize = 64;
 /// Keeps these signatures apart from any other use of the key.

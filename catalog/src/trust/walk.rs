@@ -40,6 +40,7 @@ pub struct Standing {
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
     of: HashMap<SiteId, Standing>,
+    gives: HashMap<SiteId, f64>,
     established: usize,
 }
 
@@ -123,8 +124,8 @@ impl Graph {
         mass
     }
 
-    /// Standing of every site by its mass.
-    fn standings(&self, near: &Near, established: &[bool]) -> Vec<f64> {
+    /// Standing of every site by its mass, and what it gives to each that it vouches for.
+    fn standings(&self, near: &Near, established: &[bool]) -> (Vec<f64>, Vec<f64>) {
         let counts: Vec<bool> = near.iter().zip(established).map(|(a, b)| *a || *b).collect();
         // What a site two steps away says of others as near as itself counts once it does: two
         // guests of one's friends must not make each other more than that.
@@ -144,18 +145,22 @@ impl Graph {
         masses.sort_unstable_by(f64::total_cmp);
         let median = masses.get(masses.len() / 2).copied().unwrap_or(1.0);
         let mut standings = vec![0.0; mass.len()];
+        let mut given = standings.clone();
         for (from, edges) in self.edges.iter().enumerate() {
             if from == 0 {
                 continue;
             }
             let gives = mass[from] * GO_ON / edges.len().max(1) as f64 / median;
+            // A guest of a friend speaks with a third of a voice until he counts himself.
+            let voice = if established[from] { 1.0 } else { INTRODUCER_MAX };
+            given[from] = gives.min(INTRODUCER_MAX) * voice;
             let led = edges.iter().filter(|to| leads(from, **to));
-            led.for_each(|to| standings[*to] += gives.min(INTRODUCER_MAX));
+            led.for_each(|to| standings[*to] += given[from]);
         }
         standings.iter_mut().for_each(|standing| *standing = standing.min(1.0));
         direct.iter().for_each(|at| standings[*at] = 1.0);
         standings[0] = 1.0;
-        standings
+        (standings, given)
     }
 
     /// Branch and depth of every site: nearest first, and of several parents the one that gives
@@ -211,14 +216,14 @@ impl Walk {
         // each other.
         let near = graph.near();
         let mut established = graph.direct();
-        let mut standings = graph.standings(&near, &established);
+        let (mut standings, mut given) = graph.standings(&near, &established);
         for _ in 0..ROUNDS_MAX {
             let now = standings.iter().map(|one| *one >= ESTABLISHED_MIN).collect();
             if now == established {
                 break;
             }
             established = now;
-            standings = graph.standings(&near, &established);
+            (standings, given) = graph.standings(&near, &established);
         }
         let counts: Vec<bool> = near.iter().zip(&established).map(|(a, b)| *a || *b).collect();
         let branches = graph.branches(&graph.mass(&counts));
@@ -230,13 +235,23 @@ impl Walk {
             }
         }
         let established = of.values().filter(|one| one.standing >= ESTABLISHED_MIN).count();
-        Self { of, established }
+        let gives = graph.sites.iter().copied().zip(given).filter(|one| one.1 > 0.0).collect();
+        Self { of, gives, established }
     }
 
     /// Where a site stands; none where no vouch leads to it.
     #[must_use]
     pub fn standing(&self, site: &SiteId) -> Option<Standing> {
         self.of.get(site).copied()
+    }
+
+    /// How much of a full standing the voucher `from` gives to `to`; 0 where its vouch doesn't
+    /// count.
+    #[must_use]
+    pub fn gives(&self, from: &SiteId, to: &SiteId) -> f64 {
+        let (Some(given), Some(at)) = (self.gives.get(from), self.of.get(to)) else { return 0.0 };
+        let counts = self.of.get(from).is_some_and(|one| one.standing >= ESTABLISHED_MIN);
+        if counts || at.depth > 2 { *given } else { 0.0 }
     }
 
     /// All sites that can be reached.

@@ -4,16 +4,18 @@
 use super::{
     DIGEST_BUCKETS, DIGEST_REFS_MAX, FETCH_MAX, GOSSIP_LEN_MAX, Gossip, HOT_MAX, INLINE_MAX,
     KNOWN_MAX, MEMBER_BUCKETS, MEMBER_LIST_MAX, OBSERVE_KEYS_MAX, OFFER_MAX, Observe, POINTERS_MAX,
-    PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Pointer, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Ref,
-    Refusal, Request, Response, Said, Standing, Tag,
+    PROOF_LIST_MAX, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Pointer, REQUEST_LEN_MAX,
+    RESPONSE_LEN_MAX, Ref, Refusal, Request, Response, Said, Standing, Tag, VOUCH_LIST_MAX,
 };
 use crate::clock::Epoch;
 use crate::digest::Key;
+use crate::identity::SiteId;
 use crate::node::codec::{Reader, WireError, put_chunk, put_count};
 use crate::node::group::GroupId;
 use crate::node::host::Observation;
 use crate::node::member::RECORD_LEN_MAX;
 use crate::statement::{Kind, MailId, SIGNED_LEN_MAX};
+use crate::trust::VOUCH_LIST_LEN_MAX;
 
 fn head(kind: u8) -> Vec<u8> {
     vec![PROTOCOL_VERSION, kind]
@@ -81,6 +83,23 @@ fn read_chunks(
 ) -> Result<Vec<Vec<u8>>, WireError> {
     let count = input.count(max, 2)?;
     (0..count).map(|_| input.chunk(len_max).map(<[u8]>::to_vec)).collect()
+}
+
+fn put_sums(out: &mut Vec<u8>, sums: &[u64; MEMBER_BUCKETS]) {
+    sums.iter().for_each(|sum| out.extend(sum.to_le_bytes()));
+}
+
+fn read_sums(input: &mut Reader<'_>) -> Result<Box<[u64; MEMBER_BUCKETS]>, WireError> {
+    let mut sums = Box::new([0; MEMBER_BUCKETS]);
+    for sum in sums.iter_mut() {
+        *sum = input.u64()?;
+    }
+    Ok(sums)
+}
+
+/// Two signed statements.
+fn read_pair(input: &mut Reader<'_>) -> Result<(Vec<u8>, Vec<u8>), WireError> {
+    Ok((input.chunk(SIGNED_LEN_MAX)?.to_vec(), input.chunk(SIGNED_LEN_MAX)?.to_vec()))
 }
 
 impl Said {
@@ -195,7 +214,12 @@ impl Request {
             Self::Members { start, sums } => {
                 out = head(6);
                 out.push(*start);
-                sums.iter().for_each(|sum| out.extend(sum.to_le_bytes()));
+                put_sums(&mut out, sums);
+            }
+            Self::Vouches { after, sums } => {
+                out = head(7);
+                out.extend(after.0);
+                put_sums(&mut out, sums);
             }
         }
         out
@@ -231,14 +255,8 @@ impl Request {
                 }
                 Self::Digest { first, last, sums }
             }
-            6 => {
-                let start = input.u8()?;
-                let mut sums = Box::new([0; MEMBER_BUCKETS]);
-                for sum in sums.iter_mut() {
-                    *sum = input.u64()?;
-                }
-                Self::Members { start, sums }
-            }
+            6 => Self::Members { start: input.u8()?, sums: read_sums(&mut input)? },
+            7 => Self::Vouches { after: SiteId(input.array()?), sums: read_sums(&mut input)? },
             _ => return Err(WireError::Malformed),
         };
         input.end()?;
@@ -289,6 +307,16 @@ impl Response {
                 out.push(u8::from(*more));
                 put_chunks(&mut out, records);
             }
+            Self::VouchLists { more, lists, proofs } => {
+                out = head(0x87);
+                out.push(u8::from(*more));
+                put_chunks(&mut out, lists);
+                put_count(&mut out, proofs.len());
+                for (first, second) in proofs {
+                    put_chunk(&mut out, first);
+                    put_chunk(&mut out, second);
+                }
+            }
             Self::Refused { why, retry_secs } => {
                 out = head(0xff);
                 out.push(*why as u8);
@@ -322,6 +350,14 @@ impl Response {
                 let more = read_bool(&mut input)?;
                 Self::MemberList(more, read_chunks(&mut input, MEMBER_LIST_MAX, RECORD_LEN_MAX)?)
             }
+            0x87 => Self::VouchLists {
+                more: read_bool(&mut input)?,
+                lists: read_chunks(&mut input, VOUCH_LIST_MAX, VOUCH_LIST_LEN_MAX)?,
+                proofs: {
+                    let count = input.count(PROOF_LIST_MAX, 4)?;
+                    (0..count).map(|_| read_pair(&mut input)).collect::<Result<_, _>>()?
+                },
+            },
             0xff => Self::Refused { why: read_refusal(input.u8()?)?, retry_secs: input.u32()? },
             _ => return Err(WireError::Malformed),
         };
@@ -387,6 +423,15 @@ impl Gossip {
                 out = head(0x42);
                 put_chunks(&mut out, statements);
             }
+            Self::Vouches(list) => {
+                out = head(0x43);
+                put_chunk(&mut out, list);
+            }
+            Self::Proof(first, second) => {
+                out = head(0x44);
+                put_chunk(&mut out, first);
+                put_chunk(&mut out, second);
+            }
         }
         out
     }
@@ -400,6 +445,11 @@ impl Gossip {
         let gossip = match kind {
             0x41 => Self::Member(input.chunk(RECORD_LEN_MAX)?.to_vec()),
             0x42 => Self::Hot(read_chunks(&mut input, HOT_MAX, SIGNED_LEN_MAX)?),
+            0x43 => Self::Vouches(input.chunk(VOUCH_LIST_LEN_MAX)?.to_vec()),
+            0x44 => {
+                let (first, second) = read_pair(&mut input)?;
+                Self::Proof(first, second)
+            }
             _ => return Err(WireError::Malformed),
         };
         input.end()?;

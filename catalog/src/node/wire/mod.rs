@@ -52,6 +52,10 @@ pub const DIGEST_BUCKETS: usize = 16;
 pub const MEMBER_BUCKETS: usize = 64;
 /// Most records in one answer.
 pub const MEMBER_LIST_MAX: usize = 64;
+/// Most lists of vouches in one answer.
+pub const VOUCH_LIST_MAX: usize = 256;
+/// Most proofs of equivocation in one answer.
+pub const PROOF_LIST_MAX: usize = 32;
 /// Most statements in one announcement of an outbreak.
 pub const HOT_MAX: usize = 16;
 
@@ -162,6 +166,13 @@ pub enum Request {
         /// A sum for each part.
         sums: Box<[u64; MEMBER_BUCKETS]>,
     },
+    /// Compares lists of vouches and proofs of equivocation.
+    Vouches {
+        /// The last site that was answered already.
+        after: SiteId,
+        /// A sum for each part.
+        sums: Box<[u64; MEMBER_BUCKETS]>,
+    },
 }
 
 /// What became of what an observation stated.
@@ -250,6 +261,15 @@ pub enum Response {
     Refs(bool, Vec<Ref>),
     /// To Members: records of the parts that differ; with `true` there is more.
     MemberList(bool, Vec<Vec<u8>>),
+    /// To Vouches: what the answerer holds in the parts that differ.
+    VouchLists {
+        /// There is more.
+        more: bool,
+        /// Lists, each signed.
+        lists: Vec<Vec<u8>>,
+        /// Pairs of statements under one number.
+        proofs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
     /// Not served.
     Refused {
         /// Why.
@@ -266,4 +286,8 @@ pub enum Gossip {
     Member(Vec<u8>),
     /// Statements on one outbreak.
     Hot(Vec<Vec<u8>>),
+    /// Whom a site vouches for.
+    Vouches(Vec<u8>),
+    /// Two statements of one site under one number.
+    Proof(Vec<u8>, Vec<u8>),
 }

@@ -22,6 +22,12 @@ fn golden_response(response: &Response, expected: &str) {
     assert_eq!(Response::decode(&response.encode()).as_ref(), Ok(response));
 }
 
+#[track_caller]
+fn golden_gossip(gossip: &Gossip, expected: &str) {
+    assert_eq!(hex(&gossip.encode()), expected.replace([' ', '\n'], ""));
+    assert_eq!(Gossip::decode(&gossip.encode()).as_ref(), Ok(gossip));
+}
+
 fn observe() -> Observe {
     let kind = Kind::Sighting { copies: Copies::Two, facts: Facts::default() };
     let said =
@@ -66,7 +72,17 @@ fn golden_responses() {
         &Response::Refused { why: Refusal::Quota, retry_secs: 10 },
         "01 ff 06 0a000000",
     );
-    assert_eq!(hex(&Gossip::Hot(vec![vec![1]]).encode()), "0142010001000 1".replace(' ', ""));
+    golden_response(
+        &Response::VouchLists {
+            more: true,
+            lists: vec![vec![7, 8]],
+            proofs: vec![(vec![1], vec![2, 3])],
+        },
+        "01 87 01 0100 0200 0708 0100 0100 01 0200 0203",
+    );
+    golden_gossip(&Gossip::Hot(vec![vec![1]]), "01 42 0100 0100 01");
+    golden_gossip(&Gossip::Vouches(vec![1, 2]), "01 43 0200 0102");
+    golden_gossip(&Gossip::Proof(vec![1], vec![2, 3]), "01 44 0100 01 0200 0203");
 }
 
 #[test]
@@ -87,8 +103,10 @@ fn a_request_for_one_key_is_small() {
 fn every_truncation_and_extension_is_refused() {
     let whole = Observe { said: Said::Whole(vec![3; 200]), ..observe() };
     let members = Request::Members { start: 3, sums: Box::new([9; MEMBER_BUCKETS]) };
+    let vouches = Request::Vouches { after: SiteId([3; 32]), sums: Box::new([9; MEMBER_BUCKETS]) };
     let digest = Request::Digest { first: Key(1), last: Key(2), sums: [4; DIGEST_BUCKETS] };
-    for request in [Request::Observe(observe()), Request::Observe(whole), members, digest] {
+    for request in [Request::Observe(observe()), Request::Observe(whole), members, vouches, digest]
+    {
         let frame = request.encode();
         assert_eq!(Request::decode(&frame), Ok(request));
         for len in 0..frame.len() {
@@ -157,12 +175,12 @@ proptest! {
         }
         framed[1] |= 0x80;
         let _ = Response::decode(&framed);
-        framed[1] = 0x40 | (kind & 3);
+        framed[1] = 0x40 | (kind & 7);
         let _ = Gossip::decode(&framed);
     }
 
     #[test]
-    fn one_encoding_for_each_request(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 1u8..7) {
+    fn one_encoding_for_each_request(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 1u8..8) {
         let mut frame = vec![1, kind];
         frame.extend(&bytes);
         if let Ok(request) = Request::decode(&frame) {

@@ -1,0 +1,99 @@
+//! Lists of vouches and proofs of equivocation reach everybody, late comers too, and nothing false
+//! does.
+
+use novacula_catalog::node::wire::{Gossip, MEMBER_BUCKETS, Request, Response};
+use novacula_catalog::node::{Config, Event, GossipId, Topic};
+use novacula_catalog::{
+    Copies, Facts, Identity, Key, Kind, MailId, SiteId, Statement, Time, VOUCH_KEEP_SECS, VouchList,
+};
+use novacula_tests::simulation::hostile::{NOW, Peer, Target};
+use novacula_tests::simulation::scenario::options;
+use novacula_tests::simulation::{Faults, World};
+
+fn list(by: &Identity, made: Time, whom: &[u8]) -> Vec<u8> {
+    let whom = whom.iter().map(|number| SiteId([*number; 32]));
+    VouchList::new(by.site(), made, whom).sign(by)
+}
+
+/// Whom the node says that `of` vouches for.
+fn held(target: &mut Target, asker: &Peer, of: &Identity) -> Option<VouchList> {
+    let ask = Request::Vouches { after: SiteId([0; 32]), sums: Box::new([1; MEMBER_BUCKETS]) };
+    let Response::VouchLists { lists, .. } = target.frame(asker, ask.encode()) else {
+        panic!("it answers");
+    };
+    let lists = lists.iter().map(|signed| VouchList::decode_verified(signed).unwrap());
+    lists.into_iter().find(|list| list.site == of.site())
+}
+
+fn hear(target: &mut Target, from: &Peer, gossip: &Gossip) {
+    let event = Event::Gossip {
+        from: from.id(),
+        id: GossipId(1),
+        topic: Topic::Members,
+        frame: gossip.encode(),
+    };
+    target.event(event);
+}
+
+#[test]
+fn only_a_later_true_and_timely_list_of_somebody_known_is_taken() {
+    let peers: Vec<Peer> = (0..5).map(Peer::new).collect();
+    let mut target = Target::new(&peers, Config::default());
+    let site = &peers[1].site;
+    let mut say = |signed: Vec<u8>| {
+        hear(&mut target, &peers[0], &Gossip::Vouches(signed));
+        held(&mut target, &peers[2], site).map(|list| list.sites().to_vec())
+    };
+    let of = |number: u8| Some(vec![SiteId([number; 32])]);
+    assert_eq!(say(list(site, Time(NOW.0 + 3_600), &[9])), None, "from the future");
+    let old = Time(NOW.0 - VOUCH_KEEP_SECS - 60);
+    assert_eq!(say(list(site, old, &[9])), None, "not renewed");
+    assert_eq!(say(list(site, NOW, &[1])), of(1));
+    assert_eq!(say(list(site, Time(NOW.0 - 60), &[2])), of(1), "an older one");
+    let forged = VouchList::new(site.site(), Time(NOW.0 + 60), [SiteId([3; 32])]);
+    assert_eq!(say(forged.sign(&peers[0].site)), of(1), "forged");
+    assert_eq!(say(list(site, Time(NOW.0 + 60), &[4])), of(4));
+    let stranger = Identity::from_seed(&[77; 32]);
+    hear(&mut target, &peers[0], &Gossip::Vouches(list(&stranger, NOW, &[5])));
+    assert!(held(&mut target, &peers[2], &stranger).is_none(), "nobody knows him");
+    let named = VouchList::new(site.site(), Time(NOW.0 + 90), [stranger.site()]).sign(site);
+    hear(&mut target, &peers[0], &Gossip::Vouches(named));
+    hear(&mut target, &peers[0], &Gossip::Vouches(list(&stranger, NOW, &[5])));
+    assert!(held(&mut target, &peers[2], &stranger).is_some(), "somebody vouches for him");
+    let counters = target.node.counters();
+    assert_eq!((counters.vouches_refused, counters.vouches_false), (3, 1));
+}
+
+#[test]
+fn lists_and_proofs_reach_everybody_and_who_comes_later() {
+    let mut world = World::new(options(5, 30, Faults::all()));
+    (0..29).for_each(|site| world.start(site));
+    world.run_for(60_000);
+    for site in 0..29 {
+        let of = &world.sites[site];
+        let whom = [(site + 1) % 30, (site + 2) % 30].map(|other| world.sites[other].id());
+        let signed = VouchList::new(of.id(), world.time(), whom).sign(&of.identity);
+        world.event(site, Event::Vouch { signed });
+    }
+    world.run_for(60_000);
+    // One site gives a number to two statements; its replicas notice.
+    let liar = world.sites[7].identity.site();
+    for keys in [vec![Key(3), Key(9)], vec![Key(3), Key(11)]] {
+        let at = &world.sites[7];
+        let epoch = world.time().epoch();
+        let kind = Kind::Sighting { copies: Copies::One, facts: Facts::default() };
+        let said = Statement::new(liar, MailId(900), 900, epoch, keys, kind);
+        let signed = said.sign(&at.identity);
+        world.event(7, Event::Publish { signed });
+        world.run_for(60_000);
+    }
+    world.start(29);
+    world.run_for(1_300_000);
+    for (number, site) in world.sites.iter().enumerate() {
+        let node = site.node.as_ref().unwrap();
+        assert_eq!(node.counters().vouch_lists, 29, "site {number}");
+        let proved: Vec<SiteId> = node.equivocators().map(|(site, _)| site).collect();
+        assert_eq!(proved, [liar], "site {number}");
+        assert_eq!((site.disk.proofs.len(), site.disk.vouches.len() >= 28), (1, true));
+    }
+}
