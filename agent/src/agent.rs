@@ -189,11 +189,12 @@ impl Agent {
         if let Some(path) = &loaded.set_aside {
             maillog::set_aside(path);
         }
+        let weights = trust::Weights::new(config, site, &loaded.network, now);
         let mut catalog = Catalog::new(site, config.statements_max);
+        catalog.trust(weights.trust().counting(now));
         for witness in loaded.witnesses {
             catalog.insert(witness);
         }
-        let weights = trust::Weights::new(config, site, &loaded.network, now);
         let learner = Learner::of(loaded.learned.rate);
         let state = State {
             site: Site::in_lane(site, Network::HOME, identity.lane(), loaded.next_number),
@@ -235,6 +236,7 @@ impl Agent {
     pub fn reload(&self, config: &Config) {
         let (learner, _) = *self.learner();
         let trust = self.weights.weigh(config, Time::now());
+        self.tell_trust(&trust, self.network.handle().as_ref());
         let settings = Arc::new(Settings::of(config, trust, &learner));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }

@@ -18,9 +18,9 @@ use crate::statement::{Class, MailId, Statement};
 /// Most sightings, and apart from them most opinions, under one key (DESIGN 4.1).
 pub const ENTRY_CLASS_MAX: usize = 32;
 
-/// Most opinions of sites that the holder trusts, whose statements are kept apart (the *shelf*): as
-/// many as an answer has room for, so that a fifth of a thousand sites that lie leave room.
-pub const SHELF_OPINIONS_MAX: usize = 256;
+/// Most opinions on the shelf ([`Shelved`]): as many as an answer has room for, so that a fifth of
+/// a thousand trusted sites that turn leave room for the others.
+const SHELF_OPINIONS_MAX: usize = 256;
 
 /// Where a site was observed, for diversity: a number for its address prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,27 +120,32 @@ impl Entry {
         self.held.is_empty()
     }
 
-    /// Adds one witness; at the bound the last in order goes.
-    pub fn insert(&mut self, witness: Arc<Witness>) {
-        self.insert_up_to(witness, ENTRY_CLASS_MAX);
+    /// Adds one witness; at the bound the last in order goes, and is given back.
+    pub fn insert(&mut self, witness: Arc<Witness>) -> Option<Arc<Witness>> {
+        self.insert_up_to(witness, ENTRY_CLASS_MAX)
     }
 
     /// The same with another bound, which must always be the same for this entry.
-    pub fn insert_up_to(&mut self, witness: Arc<Witness>, class_max: usize) {
+    fn insert_up_to(&mut self, witness: Arc<Witness>, class_max: usize) -> Option<Arc<Witness>> {
         let slot = witness.slot();
         match self.held.binary_search_by_key(&slot, |held| held.slot()) {
-            Ok(at) if witness.supersedes(&self.held[at]) => self.held[at] = witness,
-            Ok(_) => {}
+            Ok(at) if witness.supersedes(&self.held[at]) => {
+                self.held[at] = witness;
+                None
+            }
+            Ok(_) => None,
             Err(at) => {
                 self.held.insert(at, witness);
-                self.bound(slot.class, class_max);
+                self.bound(slot.class, class_max)
             }
         }
     }
 
     /// Adds all of another entry: commutative, associative, idempotent.
     pub fn merge(&mut self, other: &Self) {
-        other.held.iter().for_each(|witness| self.insert(Arc::clone(witness)));
+        for witness in &other.held {
+            self.insert(Arc::clone(witness));
+        }
     }
 
     /// Takes out one witness, as when it expires.
@@ -150,12 +155,12 @@ impl Entry {
         }
     }
 
-    /// Drops the last witness of a class in order of (round, epoch, site, mail) while there are
+    /// Gives away the last witness of a class in order of (round, epoch, site, mail) while there are
     /// too many, where a witness's round is its place within its network.
-    fn bound(&mut self, class: Class, class_max: usize) {
+    fn bound(&mut self, class: Class, class_max: usize) -> Option<Arc<Witness>> {
         let of_class = self.held.iter().filter(|held| held.statement.class() == class);
         if of_class.count() <= class_max {
-            return;
+            return None;
         }
         let (mut round, mut network) = (0u32, None);
         let mut last = None;
@@ -171,9 +176,52 @@ impl Entry {
                 last = Some((rank, at));
             }
         }
-        if let Some((_, at)) = last {
-            self.held.remove(at);
+        last.map(|(_, at)| self.held.remove(at))
+    }
+}
+
+/// An entry with a *shelf* beside it: what the entry had no place for, of sites that this node
+/// trusts. Anybody can fill an entry from as many networks as it has places; the shelf he can't.
+/// It is each node's own and no part of what nodes compare.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelved {
+    entry: Entry,
+    shelf: Entry,
+}
+
+impl Shelved {
+    /// Adds one witness; gives what neither entry nor shelf has a place for.
+    pub(crate) fn insert(
+        &mut self,
+        witness: Arc<Witness>,
+        trusted: impl Fn(&SiteId) -> bool,
+    ) -> Option<Arc<Witness>> {
+        let cut = self.entry.insert(witness)?;
+        match (trusted(&cut.statement.site), cut.statement.class()) {
+            (false, _) => Some(cut),
+            (true, Class::Sighting) => self.shelf.insert(cut),
+            (true, Class::Opinion) => self.shelf.insert_up_to(cut, SHELF_OPINIONS_MAX),
         }
+    }
+
+    /// All witnesses: those of the entry, then those on the shelf.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Witness>> {
+        self.entry.iter().chain(self.shelf.iter())
+    }
+
+    /// What all nodes agree on.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entry.is_empty() && self.shelf.is_empty()
+    }
+
+    /// Takes out one witness, wherever it is.
+    pub(crate) fn remove(&mut self, slot: &Slot) {
+        self.entry.remove(slot);
+        self.shelf.remove(slot);
     }
 }
 
@@ -213,7 +261,9 @@ mod tests {
 
     fn entry(witnesses: &[Arc<Witness>]) -> Entry {
         let mut entry = Entry::default();
-        witnesses.iter().for_each(|witness| entry.insert(Arc::clone(witness)));
+        for witness in witnesses {
+            entry.insert(Arc::clone(witness));
+        }
         entry
     }
 
@@ -276,6 +326,27 @@ mod tests {
         let entry = entry(&flood.chain(honest).collect::<Vec<_>>());
         let kept = entry.iter().filter(|held| held.network.0 >= 100).count();
         assert_eq!(kept, 10);
+    }
+
+    #[test]
+    fn what_trusted_sites_say_outlasts_a_flood_from_as_many_networks() {
+        for opinion in [false, true] {
+            let honest: Vec<_> =
+                (0..3u8).map(|site| witness(site, u64::from(site), 9, 0, 1, opinion)).collect();
+            let mut held = Shelved::default();
+            let trusted = |site: &SiteId| site.0[0] < 3;
+            held.insert(Arc::clone(&honest[0]), trusted);
+            // Earlier, and each from a network of its own.
+            for network in 0..10_000 {
+                held.insert(witness(200, 100 + network, 1, network, 1, opinion), trusted);
+            }
+            held.insert(Arc::clone(&honest[1]), trusted);
+            held.insert(Arc::clone(&honest[2]), trusted);
+            let kept = |one: &&Arc<Witness>| held.iter().any(|other| other == *one);
+            assert_eq!(honest.iter().filter(kept).count(), 3);
+            assert_eq!(held.iter().count(), ENTRY_CLASS_MAX + 3);
+            assert!(!held.entry().iter().any(|one| trusted(&one.statement.site)));
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use novacula_catalog::node::wire::{
     DIGEST_BUCKETS, FETCH_MAX, Observe, REQUEST_LEN_MAX, Ref, Refusal, Request, Response, Said,
     Standing, Tag,
 };
-use novacula_catalog::node::{Config, Group};
-use novacula_catalog::{Epoch, Identity, Key, Time};
+use novacula_catalog::node::{Config, Event, Group, PrefixBits};
+use novacula_catalog::{ENTRY_CLASS_MAX, Epoch, Identity, Key, Time};
 use novacula_tests::simulation::hostile::{NOW, Peer, Target};
 
 fn peers(count: u16) -> Vec<Peer> {
@@ -333,4 +333,53 @@ fn many_hosts_of_one_site_are_one_site() {
     // A host of another site does not speak for this one.
     let claimed = peers[4].statement(9, NOW.epoch(), vec![Key(1)], true).sign(&peers[4].site);
     assert_eq!(target.state(&peers[1], claimed, vec![Key(1)]), Some(Standing::False));
+}
+
+/// Ten thousand identities fill a key from as many networks, earlier than three honest reports: at
+/// a holder whose agent trusts the three sites they are held, pointed to first, and fetched.
+fn three_outlast_a_flood(opinions: bool) {
+    const FLOOD: u16 = 10_000;
+    let peers = peers(FLOOD + 4);
+    let config = Config {
+        keys_per_second_peer: u32::MAX,
+        keys_per_second_network: u32::MAX,
+        keys_per_second_all: u32::MAX,
+        prefix: PrefixBits { v4: 24, v6: 32 },
+        ..Config::default()
+    };
+    let mut target = Target::new(&peers, config);
+    let (flood, rest) = peers.split_at(usize::from(FLOOD));
+    let (honest, asker) = (&rest[..3], &rest[3]);
+    let sites = honest.iter().map(|peer| peer.site.site()).collect();
+    target.event(Event::Trusted { sites });
+    let back = Time(NOW.0 - 24 * 3600).epoch();
+    let say = |target: &mut Target, peer: &Peer, epoch, opinion| {
+        let said = peer.statement(1, epoch, vec![Key(5)], opinion);
+        let (mail, kind, home) = (said.mail, said.kind, Key(5));
+        let said = Said::Record { mail, seq: 1, epoch, kind, home };
+        let (keys, known) = (vec![Key(5)], Vec::new());
+        let observe = Observe { keys, ask: 0, under: 1, said, inline: false, known };
+        target.frame(peer, Request::Observe(observe).encode());
+    };
+    say(&mut target, &honest[0], NOW.epoch(), true);
+    flood.iter().for_each(|peer| say(&mut target, peer, back, opinions));
+    honest[1..].iter().for_each(|peer| say(&mut target, peer, NOW.epoch(), true));
+    let (keys, known, said) = (vec![Key(5)], Vec::new(), Said::Nothing);
+    let ask = Observe { keys, ask: 1, under: 0, said, inline: false, known };
+    let answer = target.frame(asker, Request::Observe(ask).encode());
+    let Response::Observed { pointers, .. } = answer else { panic!("{answer:?}") };
+    let wanted: Vec<Tag> = honest.iter().map(|peer| Tag::of(peer.site.site(), 1)).collect();
+    let trusted = pointers.iter().filter(|one| one.trusted && wanted.contains(&one.tag));
+    assert_eq!(trusted.count(), 3, "flood of opinions: {opinions}");
+    assert!(pointers.len() <= 2 * ENTRY_CLASS_MAX + 3, "{}", pointers.len());
+}
+
+#[test]
+fn three_honest_reports_outlast_ten_thousand_back_dated_sightings() {
+    three_outlast_a_flood(false);
+}
+
+#[test]
+fn three_honest_reports_outlast_ten_thousand_back_dated_opinions() {
+    three_outlast_a_flood(true);
 }

@@ -160,7 +160,7 @@ impl Society {
             revokes: Vec::new(),
             seed,
             catalog: Catalog::new(SiteId([0; 32]), usize::MAX),
-            shelf: Catalog::shelf(SiteId([0; 32]), usize::MAX),
+            shelf: Catalog::new(SiteId([0; 32]), usize::MAX),
             rng: rng.fork(),
         };
         for index in 0..size.sites {
@@ -253,6 +253,7 @@ impl Society {
 
     /// Everything happens. Honest sites for which `turned` holds say nothing of their own.
     pub fn run(&mut self, turned: &HashSet<usize>) -> Outcome {
+        self.shelf.trust((0..self.members.len()).map(id));
         let mut queue: BinaryHeap<Reverse<(u64, Event)>> = BinaryHeap::new();
         for (at, row) in self.rows.iter().enumerate() {
             queue.push(Reverse((row.time_secs, Event::Mail(at))));

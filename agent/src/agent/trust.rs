@@ -374,8 +374,17 @@ impl Agent {
     }
 
     fn set_trust(&self, trust: Trust) {
+        self.tell_trust(&trust, self.network.handle().as_ref());
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         *settings = Arc::new(Settings::of(&settings.config, trust));
+    }
+
+    /// Tells catalog and node who counts.
+    pub(super) fn tell_trust(&self, trust: &Trust, handle: Option<&Handle>) {
+        let counting = trust.counting(Time::now());
+        self.state().catalog.trust(counting.iter().copied());
+        // Without room it is said again when the weights change next.
+        let _ = handle.is_none_or(|handle| handle.trust(counting));
     }
 
     /// Says whom this site vouches for, where that is not known to all yet.
@@ -435,6 +444,9 @@ impl Agent {
 
 /// Keeps weights up to date as long as the agent and its network are there.
 pub(super) async fn tend(agent: Weak<Agent>, handle: Handle) {
+    if let Some(agent) = agent.upgrade() {
+        agent.tell_trust(&agent.weights.trust(), Some(&handle));
+    }
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;

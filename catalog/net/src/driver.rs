@@ -211,6 +211,7 @@ impl Driver {
             }
             Ask::Publish(signed) => self.todo.push_back(Event::Publish { signed }),
             Ask::Vouch(signed) => self.todo.push_back(Event::Vouch { signed }),
+            Ask::Trusted(sites) => self.todo.push_back(Event::Trusted { sites }),
             Ask::Dial(address, done) => self.dial(address, Some(done)),
             Ask::View(peers_max, answer) => {
                 let _ = answer.send(self.view(peers_max));

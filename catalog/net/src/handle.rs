@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use novacula_catalog::node::{Completeness, Counters, Keep, NodeId, PeerView, Status, Why};
-use novacula_catalog::{Probe, Witness};
+use novacula_catalog::{Probe, SiteId, Witness};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::DriverCounts;
@@ -68,6 +68,7 @@ pub(crate) enum Ask {
     },
     Publish(Vec<u8>),
     Vouch(Vec<u8>),
+    Trusted(Vec<SiteId>),
     Dial(String, oneshot::Sender<Result<NodeId, String>>),
     View(usize, oneshot::Sender<View>),
     Leave(oneshot::Sender<()>),
@@ -114,6 +115,12 @@ impl Handle {
     #[must_use]
     pub fn vouch(&self, signed: Vec<u8>) -> bool {
         self.asks.try_send(Ask::Vouch(signed)).is_ok()
+    }
+
+    /// Says which sites count. False when there was no room.
+    #[must_use]
+    pub fn trust(&self, sites: Vec<SiteId>) -> bool {
+        self.asks.try_send(Ask::Trusted(sites)).is_ok()
     }
 
     /// True when the task has ended.

@@ -187,6 +187,11 @@ pub enum Event {
         /// A [`crate::VouchList`], signed.
         signed: Vec<u8>,
     },
+    /// The agent says which sites count for it: what they state is kept when others fill a key.
+    Trusted {
+        /// All of them.
+        sites: Vec<SiteId>,
+    },
     /// The site's configuration changed which peers are refused.
     Refuse {
         /// Peers that are not spoken to.

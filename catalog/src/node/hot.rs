@@ -74,9 +74,9 @@ impl Hot {
 
     /// Parts of outbreaks that are about the same mail as `statement`.
     fn companions(&self, statement: &Statement) -> Vec<Arc<Witness>> {
-        let entries = statement.keys().iter().filter_map(|key| self.catalog.entry(*key));
+        let under = statement.keys().iter().flat_map(|key| self.catalog.under(*key));
         let mut found: Vec<Arc<Witness>> = Vec::new();
-        for witness in entries.flat_map(crate::entry::Entry::iter) {
+        for witness in under {
             if is_same(&witness.statement, statement)
                 && !found.iter().any(|one| Arc::ptr_eq(one, witness))
             {

@@ -31,6 +31,9 @@ const LEG_MS: u64 = 3_000;
 const ROUNDS_MAX: u8 = 2;
 /// Most statements fetched for one question: 32 sightings and 32 opinions.
 const FETCHES_MAX: usize = 64;
+/// Most statements fetched beyond that for each answer, of sites that the answerer trusts: half of
+/// an entry's opinions (a choice).
+const TRUSTED_FETCHES_A_HOLDER: usize = 16;
 /// How many peers are asked for whole statements beside their answer.
 const INLINE_PEERS: usize = 2;
 
@@ -294,6 +297,7 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let Some((_, probe)) = &job.query else { return };
         let mut wanted: Vec<Tag> = Vec::new();
+        let mut flagged = 0;
         for pointer in pointers {
             if job.taken.contains(&pointer.tag) {
                 continue;
@@ -313,9 +317,13 @@ impl Node {
             if pointer.here && lead.here.is_none() {
                 lead.here = from.or(Some(self.id));
             }
+            // One holder's word that he trusts them opens a few places more, beyond those that
+            // anybody can fill.
+            let opened = pointer.trusted && flagged < TRUSTED_FETCHES_A_HOLDER;
             if probe.may_match(&lead.keys, lead.opinion)
-                && job.taken.len() < FETCHES_MAX + job.known.len()
+                && (opened || job.taken.len() < FETCHES_MAX + job.known.len())
             {
+                flagged += usize::from(pointer.trusted);
                 job.taken.insert(pointer.tag);
                 wanted.push(pointer.tag);
             }

@@ -424,7 +424,8 @@ impl Node {
             }
             let part = u128::from(key.0 - first.0) * DIGEST_BUCKETS as u128 / width;
             let part = usize::try_from(part).unwrap_or(0).min(DIGEST_BUCKETS - 1);
-            for record in held.entry.iter() {
+            // What is on the shelf is no business of others.
+            for record in held.entry.entry().iter() {
                 let tag = tag_of(&record.statement);
                 let Some(home) = home_of(&record.statement) else { continue };
                 sums[part] ^= mix(key.0 ^ mix(tag.0));

@@ -1,4 +1,4 @@
-//! What a node holds for others: under each key an [`Entry`] of *records*, and whole statements
+//! What a node holds for others: under each key an [`crate::Entry`] of *records*, and whole statements
 //! where it is their home. A record is a statement cut to its home key: who, which mail, when and
 //! what, without the other keys and the signature. So the entry's order, bounds and merging are
 //! those of the catalog, and a record held is about 250 bytes instead of 600.
@@ -6,12 +6,12 @@
 //! Key decision: who fills the store loses first. At the bound the newest record of the network
 //! with the most records goes, so a flood pushes out itself and not what honest sites said.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::digest::Key;
-use crate::entry::{Entry, Network, Witness};
+use crate::entry::{Network, Shelved, Witness};
 use crate::identity::SiteId;
 use crate::node::config::REPLICAS;
 use crate::node::wire::{POINTERS_MAX, Pointer, Tag};
@@ -22,7 +22,7 @@ use crate::store::KEEP_SECS;
 #[derive(Default)]
 pub(crate) struct Held {
     /// The records.
-    pub(crate) entry: Entry,
+    pub(crate) entry: Shelved,
     /// The stays of the peers that were offered all of it ([`super::membership::Row::stay`]).
     pub(crate) offered: [u32; REPLICAS],
     /// Since when, in seconds of the wall clock, this node is no holder of the key; 0: it is.
@@ -62,6 +62,7 @@ pub(crate) struct Replica {
     shares: HashMap<Network, Share>,
     heaviest: Network,
     sites: HashMap<SiteId, u64>,
+    trusted: HashSet<SiteId>,
     records: usize,
     records_max: usize,
     bodies_max: usize,
@@ -108,11 +109,17 @@ impl Replica {
             shares: HashMap::new(),
             heaviest: Network::HOME,
             sites: HashMap::new(),
+            trusted: HashSet::new(),
             records: 0,
             records_max: records_max.max(1),
             bodies_max,
             dropped: 0,
         }
+    }
+
+    /// From now on what these sites state keeps a place of its own under each key.
+    pub(crate) fn trust(&mut self, sites: Vec<SiteId>) {
+        self.trusted = sites.into_iter().collect();
     }
 
     /// Records held.
@@ -182,19 +189,16 @@ impl Replica {
             self.remove(key, &known);
         }
         let held = self.keys.entry(key).or_default();
-        let before: Vec<Arc<Witness>> = held.entry.iter().cloned().collect();
-        held.entry.insert(Arc::clone(record));
-        let cut = before.iter().find(|one| !held.entry.iter().any(|left| Arc::ptr_eq(left, one)));
-        let stays = held.entry.iter().any(|one| Arc::ptr_eq(one, record));
-        if let Some(cut) = cut.cloned() {
-            self.uncount(key, &cut);
+        let trusted = &self.trusted;
+        match held.entry.insert(Arc::clone(record), |site| trusted.contains(site)) {
+            Some(cut) if Arc::ptr_eq(&cut, record) => {
+                self.dropped += 1;
+                return Taken::Full;
+            }
+            Some(cut) => self.uncount(key, &cut),
+            None => {}
         }
-        if stays {
-            self.count(key, record);
-        } else {
-            self.dropped += 1;
-            return Taken::Full;
-        }
+        self.count(key, record);
         let mut taken = Taken::New;
         while self.records > self.records_max {
             let gone = self.evict();
@@ -327,16 +331,15 @@ impl Replica {
                 let slot = *index.entry(tag).or_insert_with(|| {
                     let opinion = record.statement.class() == Class::Opinion;
                     let here = self.bodies.contains_key(&tag);
-                    found.push(Pointer { tag, home, opinion, here, under: 0 });
+                    let trusted = self.trusted.contains(&record.statement.site);
+                    found.push(Pointer { tag, home, opinion, here, trusted, under: 0 });
                     found.len() - 1
                 });
                 found[slot].under |= 1 << at;
             }
         }
         if found.len() > POINTERS_MAX {
-            found.sort_by_key(|one| {
-                (!one.opinion, std::cmp::Reverse(one.under.count_ones()), one.tag)
-            });
+            found.sort_by_key(Pointer::rank);
             found.truncate(POINTERS_MAX);
         }
         found

@@ -200,7 +200,7 @@ impl Node {
         let enough = INLINE_KEYS.min(observe.ask.count_ones());
         let mut near: Vec<&Pointer> =
             pointers.iter().filter(|one| one.here && one.under.count_ones() >= enough).collect();
-        near.sort_by_key(|one| (!one.opinion, std::cmp::Reverse(one.under.count_ones()), one.tag));
+        near.sort_by_key(|one| one.rank());
         let pointers_len = pointers.len() * 24;
         let room = (RESPONSE_LEN_MAX / 2).saturating_sub(pointers_len) / 512;
         let bodies = near.iter().filter_map(|one| self.replica.body(one.tag));

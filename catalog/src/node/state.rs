@@ -250,6 +250,7 @@ impl Node {
                 self.query(query, probe, sighting, known, deadline_ms, now);
             }
             Event::Vouch { signed } => self.vouch(&signed),
+            Event::Trusted { sites } => self.replica.trust(sites),
             Event::Refuse { peers } => self.refused = peers.into_iter().collect(),
             Event::Leave => self.leave(now),
         }

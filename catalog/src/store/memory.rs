@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::{Epoch, Time};
 use crate::digest::Key;
-use crate::entry::{ENTRY_CLASS_MAX, Entry, Network, SHELF_OPINIONS_MAX, Slot, Witness};
+use crate::entry::{Network, Shelved, Slot, Witness};
 use crate::identity::SiteId;
 use crate::matching::{Match, Probe, compare};
 use crate::statement::{Class, MailId};
@@ -35,11 +35,11 @@ type Age = (bool, Class, Epoch, Slot);
 #[derive(Debug)]
 pub struct Catalog {
     home: SiteId,
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Key, Shelved>,
+    trusted: HashSet<SiteId>,
     by_name: HashMap<Name, Arc<Witness>>,
     by_age: BTreeSet<Age>,
     statements_max: usize,
-    opinions_max: usize,
     opinions: usize,
     evicted: u64,
 }
@@ -51,19 +51,13 @@ impl Catalog {
         Self {
             home,
             entries: HashMap::new(),
+            trusted: HashSet::new(),
             by_name: HashMap::new(),
             by_age: BTreeSet::new(),
             statements_max: statements_max.max(1),
-            opinions_max: ENTRY_CLASS_MAX,
             opinions: 0,
             evicted: 0,
         }
-    }
-
-    /// One for statements of sites that are trusted, with more room under a key.
-    #[must_use]
-    pub fn shelf(home: SiteId, statements_max: usize) -> Self {
-        Self { opinions_max: SHELF_OPINIONS_MAX, ..Self::new(home, statements_max) }
     }
 
     /// Statements held.
@@ -102,11 +96,8 @@ impl Catalog {
         }
         let witness = Arc::new(witness);
         for key in witness.statement.keys() {
-            let entry = self.entries.entry(*key).or_default();
-            match witness.statement.class() {
-                Class::Sighting => entry.insert(Arc::clone(&witness)),
-                Class::Opinion => entry.insert_up_to(Arc::clone(&witness), self.opinions_max),
-            }
+            let trusted = |site: &SiteId| self.trusted.contains(site);
+            self.entries.entry(*key).or_default().insert(Arc::clone(&witness), trusted);
         }
         self.opinions += usize::from(witness.statement.class() == Class::Opinion);
         self.by_age.insert(self.age_of(&witness));
@@ -123,9 +114,14 @@ impl Catalog {
     }
 
     /// What a key holds.
-    #[must_use]
-    pub fn entry(&self, key: Key) -> Option<&Entry> {
-        self.entries.get(&key)
+    pub fn under(&self, key: Key) -> impl Iterator<Item = &Arc<Witness>> {
+        self.entries.get(&key).into_iter().flat_map(Shelved::iter)
+    }
+
+    /// From now on what these sites say keeps a place of its own under each key, whoever fills
+    /// the others.
+    pub fn trust(&mut self, sites: impl IntoIterator<Item = SiteId>) {
+        self.trusted = sites.into_iter().collect();
     }
 
     /// Every statement about the same mail, by the rule of match.
@@ -133,7 +129,8 @@ impl Catalog {
     pub fn matches(&self, probe: &Probe) -> Vec<Match> {
         let mut seen: HashSet<*const Witness> = HashSet::new();
         let mut found = Vec::new();
-        for witness in probe.keys().filter_map(|key| self.entries.get(&key)).flat_map(Entry::iter) {
+        for witness in probe.keys().filter_map(|key| self.entries.get(&key)).flat_map(Shelved::iter)
+        {
             if seen.insert(Arc::as_ptr(witness)) {
                 found.extend(compare(probe, witness));
             }

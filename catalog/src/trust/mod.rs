@@ -187,6 +187,22 @@ impl Trust {
         self.configured.keys().copied()
     }
 
+    /// Sites that count by themselves, home too, but not who revokes everything: whose statements
+    /// are kept a place for.
+    #[must_use]
+    pub fn counting(&self, now: Time) -> Vec<SiteId> {
+        let named = self.configured.keys().chain(self.vouched.iter()).chain([&self.home]);
+        let all: BTreeSet<SiteId> =
+            named.chain(self.walk.sites().map(|one| one.0)).copied().collect();
+        let counts = |site: &SiteId| {
+            let place = self.place(site, now);
+            place.weight >= NEWCOMER_BELOW
+                && place.ground != Ground::Newcomer
+                && self.revokes_rarely(site, now)
+        };
+        all.into_iter().filter(counts).collect()
+    }
+
     /// Standings by vouches.
     #[must_use]
     pub fn walk(&self) -> &Walk {

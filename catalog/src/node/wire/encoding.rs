@@ -284,7 +284,8 @@ impl Response {
                 for pointer in pointers {
                     out.extend(pointer.tag.0.to_le_bytes());
                     out.extend(pointer.home.0.to_le_bytes());
-                    out.push(u8::from(pointer.opinion) | u8::from(pointer.here) << 1);
+                    let flags = [pointer.opinion, pointer.here, pointer.trusted];
+                    out.push((0..3).map(|at| u8::from(flags[at]) << at).sum());
                     put_mask(&mut out, pointer.under, usize::from(*keys));
                 }
                 put_chunks(&mut out, statements);
@@ -390,12 +391,12 @@ fn read_observed(input: &mut Reader<'_>) -> Result<Response, WireError> {
     for _ in 0..count {
         let (tag, home) = (Tag(input.u64()?), Key(input.u64()?));
         let flags = input.u8()?;
-        if flags > 3 {
+        if flags > 7 {
             return Err(WireError::Malformed);
         }
         let under = read_mask(input, usize::from(keys))?;
-        let (opinion, here) = (flags & 1 != 0, flags & 2 != 0);
-        pointers.push(Pointer { tag, home, opinion, here, under });
+        let (opinion, here, trusted) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+        pointers.push(Pointer { tag, home, opinion, here, trusted, under });
     }
     let statements = read_chunks(input, INLINE_MAX, SIGNED_LEN_MAX)?;
     Ok(Response::Observed { standing, keys, pointers, statements })

@@ -204,8 +204,18 @@ pub struct Pointer {
     pub opinion: bool,
     /// The answerer holds it whole.
     pub here: bool,
+    /// The answerer trusts who made it.
+    pub trusted: bool,
     /// Bit i: found under the i-th key of the request.
     pub under: u64,
+}
+
+impl Pointer {
+    /// The order in which pointers are given where there is no room for all: what the answerer
+    /// trusts, opinions, what shares most keys.
+    pub(crate) fn rank(&self) -> (bool, bool, u32, Tag) {
+        (!self.trusted, !self.opinion, u32::MAX - self.under.count_ones(), self.tag)
+    }
 }
 
 /// Why a request is not served.

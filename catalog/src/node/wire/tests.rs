@@ -54,9 +54,14 @@ fn golden_requests() {
     );
 }
 
+fn pointer() -> Pointer {
+    let (tag, home) = (Tag(2), Key(3));
+    Pointer { tag, home, opinion: true, here: false, trusted: true, under: 2 }
+}
+
 #[test]
 fn golden_responses() {
-    let pointer = Pointer { tag: Tag(2), home: Key(3), opinion: true, here: false, under: 2 };
+    let pointer = pointer();
     golden_response(
         &Response::Observed {
             standing: Standing::Kept,
@@ -64,7 +69,7 @@ fn golden_responses() {
             pointers: vec![pointer],
             statements: vec![vec![7, 8]],
         },
-        "01 82 01 02 0100 0200000000000000 0300000000000000 01 02 0100 0200 0708",
+        "01 82 01 02 0100 0200000000000000 0300000000000000 05 02 0100 0200 0708",
     );
     golden_response(&Response::Statements(vec![vec![9]]), "01 83 0100 0100 09");
     golden_response(&Response::Lacking(5), "01 84 0500");
@@ -151,7 +156,7 @@ fn lists_are_bounded_before_they_are_read() {
 fn the_largest_answers_fit_their_frames() {
     let refs = vec![Ref { key: Key(1), tag: Tag(2), home: Key(3) }; DIGEST_REFS_MAX];
     assert!(Response::Refs(true, refs).encode().len() <= RESPONSE_LEN_MAX);
-    let pointer = Pointer { tag: Tag(2), home: Key(3), opinion: true, here: false, under: 2 };
+    let pointer = pointer();
     let observed = Response::Observed {
         standing: Standing::Kept,
         keys: 48,
