@@ -11,8 +11,8 @@ pub mod mutations;
 pub mod rig;
 #[path = "../simulation/mod.rs"]
 pub mod simulation;
-pub mod wire;
 pub mod synonyms;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 

@@ -8,9 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use novacula_catalog::node::{
-    self, CERTIFICATE_SECS, Completeness, MemberRecord, NodeId, Start,
-};
+use novacula_catalog::node::{self, CERTIFICATE_SECS, Completeness, MemberRecord, NodeId, Start};
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
 use novacula_catalog::{Network as Place, Probe, Reporter, SiteId, Time, Witness};
 use novacula_client::{Asked, Check, IdentityReply, Joined, Peer, Peers, Verdict};

@@ -183,11 +183,9 @@ impl Weights {
         let trust = &weighing.trust;
         let mut introducers: HashMap<SiteId, Vec<Introducer>> = HashMap::new();
         for list in weighing.lists.values().filter(|list| list.site != weighing.home) {
-            let gives = match weighing.equivocators.contains(&list.site) {
-                true => 0.0,
-                false => trust.walk().gives(&list.site, site),
-            };
+            let lies = weighing.equivocators.contains(&list.site);
             for one in list.sites() {
+                let gives = if lies { 0.0 } else { trust.walk().gives(&list.site, one) };
                 let by = Introducer { site: list.site.to_string(), gives };
                 introducers.entry(*one).or_default().push(by);
             }
@@ -376,7 +374,8 @@ impl Agent {
     fn set_trust(&self, trust: Trust) {
         self.tell_trust(&trust, self.network.handle().as_ref());
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
-        *settings = Arc::new(Settings::of(&settings.config, trust));
+        let (learner, _) = *self.learner();
+        *settings = Arc::new(Settings::of(&settings.config, trust, &learner));
     }
 
     /// Tells catalog and node who counts.
@@ -389,7 +388,9 @@ impl Agent {
 
     /// Says whom this site vouches for, where that is not known to all yet.
     async fn say_vouches(&self, handle: &Handle, now: Time) {
-        let Some((signed, save)) = self.weights.to_say(&self.identity, now) else { return };
+        // The machine with the site's key says the list; other hosts of the site hear it.
+        let Some(key) = self.identity.site_key() else { return };
+        let Some((signed, save)) = self.weights.to_say(key, now) else { return };
         if let Some(save) = save {
             // Unsaved it would be made anew, later than this one, at the next start.
             let _ = self.disk.save_now(vec![Save::Network(save)]).await;

@@ -28,8 +28,8 @@ mod serve;
 mod state;
 mod verify;
 mod view;
-mod watch;
 mod vouches;
+mod watch;
 pub mod wire;
 
 pub use api::{

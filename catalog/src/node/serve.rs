@@ -133,7 +133,7 @@ impl Node {
             }
             Request::Vouches { after, sums } => {
                 self.admit(peer, MEMBERS_COST, now)?;
-                self.heard(peer);
+                self.heard(peer, now);
                 Ok(self.serve_vouches(after, &sums, now))
             }
         }

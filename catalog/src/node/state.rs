@@ -20,8 +20,8 @@ use crate::node::query::{Job, Leg};
 use crate::node::quota::Quotas;
 use crate::node::repair::Repair;
 use crate::node::replica::Replica;
-use crate::node::watch::Watch;
 use crate::node::vouches::Vouches;
+use crate::node::watch::Watch;
 use crate::node::wire::{Gossip, Ref, Refusal, Request, Response, Tag};
 
 /// Regular work is done this often, in milliseconds.

@@ -277,8 +277,9 @@ mod tests {
     use super::*;
     use crate::clock::Epoch;
     use crate::entry::{Network, Witness};
-    use crate::judgement::{Conclusion, Judgement, Rates, judge};
+    use crate::judgement::{Conclusion, Judgement, judge};
     use crate::matching::{Match, Shared};
+    use crate::rates::Rates;
     use crate::statement::{Copies, Facts, Kind, MailId, Opinion, Statement};
 
     const NOW: Time = Time(1_800_000_000);
@@ -307,7 +308,7 @@ mod tests {
         let network = Network(network);
         let witness = Witness { statement, network, nilsimsa: None, kept_from: epoch };
         let shared = Shared { exact: true, ..Shared::default() };
-        Match { witness: Arc::new(witness), engine: crate::Engine::Exact, shared }
+        Match { witness: Arc::new(witness), engine: crate::Engine::Exact, shared, common: false }
     }
 
     fn seen(by: char, network: u64, hours: u64) -> Match {
