@@ -21,7 +21,7 @@ fn held(target: &mut Target, asker: &Peer, of: &Identity) -> Option<VouchList> {
     let Response::VouchLists { lists, .. } = target.frame(asker, ask.encode()) else {
         panic!("it answers");
     };
-    let lists = lists.iter().map(|signed| VouchList::decode_verified(signed).unwrap());
+    let lists = lists.iter().map(|signed| VouchList::decode_verified(signed).expect("a true list"));
     lists.into_iter().find(|list| list.site == of.site())
 }
 
@@ -67,8 +67,9 @@ fn only_a_later_true_and_timely_list_of_somebody_known_is_taken() {
 #[test]
 fn lists_and_proofs_reach_everybody_and_who_comes_later() {
     let mut world = World::new(options(5, 30, Faults::all()));
-    (0..29).for_each(|site| world.start(site));
+    world.start_from_one(100);
     world.run_for(60_000);
+    world.crash(29);
     for site in 0..29 {
         let of = &world.sites[site];
         let whom = [(site + 1) % 30, (site + 2) % 30].map(|other| world.sites[other].id());
@@ -90,7 +91,7 @@ fn lists_and_proofs_reach_everybody_and_who_comes_later() {
     world.start(29);
     world.run_for(1_300_000);
     for (number, site) in world.sites.iter().enumerate() {
-        let node = site.node.as_ref().unwrap();
+        let node = site.node.as_ref().expect("it runs");
         assert_eq!(node.counters().vouch_lists, 29, "site {number}");
         let proved: Vec<SiteId> = node.equivocators().map(|(site, _)| site).collect();
         assert_eq!(proved, [liar], "site {number}");

@@ -181,15 +181,20 @@ impl Agent {
             .collect();
         let own = members.iter().find(|record| record.node == id);
         let until = Time(now.0 + CERTIFICATE_SECS);
+        let (outbox, vouches, proofs) = {
+            let loaded = &mut *self.network.loaded();
+            let lists = std::mem::take(&mut loaded.vouch_lists);
+            (loaded.outbox.clone(), lists, std::mem::take(&mut loaded.proofs))
+        };
         let start = Start {
             certificate: self.identity.certificate_of(id, until),
             // Later than at every start before, whatever the clock did meanwhile.
             boot: Time(own.map_or(now.0, |own| now.0.max(own.boot.0 + 1))),
             host,
-            outbox: self.network.loaded().outbox.clone(),
+            outbox,
             members,
-            vouches: std::mem::take(&mut self.network.loaded().vouch_lists),
-            proofs: std::mem::take(&mut self.network.loaded().proofs),
+            vouches,
+            proofs,
             addresses: Vec::new(),
         };
         let forms = |addresses: &[String]| -> Result<Vec<_>, String> {
