@@ -97,6 +97,8 @@ pub struct Config {
     pub group_key: String,
     /// A private network's sites, by public key.
     pub group_sites: Vec<String>,
+    /// Members of the private network whose reports it takes to call a mail spam.
+    pub group_reports_min: u32,
     /// Bits of an IPv4 address that name a network.
     pub network_prefix_v4: u8,
     /// Bits of an IPv6 address that name a network.
@@ -173,6 +175,7 @@ impl Default for Config {
             recheck_secs: 60,
             group_key: String::new(),
             group_sites: Vec::new(),
+            group_reports_min: rates.named_reports_min,
             network_prefix_v4: PrefixBits::default().v4,
             network_prefix_v6: PrefixBits::default().v6,
             peer_connections_max: PEER_CONNECTIONS_MAX_DEFAULT,
@@ -239,6 +242,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        if self.group_reports_min == 0 {
+            return Err("group_reports_min: must be at least 1".into());
+        }
         self.rates().check()?;
         if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
             return Err(format!("connections_max: must lie between 1 and {CONNECTIONS_MAX}"));
@@ -297,6 +303,7 @@ impl Config {
             threshold_nats: self.threshold_nats,
             window_secs: self.window_secs,
             bulk_sites: self.bulk_sites,
+            named_reports_min: self.group_reports_min,
         }
     }
 
@@ -442,6 +449,7 @@ mod tests {
         check("bootstrap = [\"mx.example.org\", \"192.0.2.7:99\"]", None);
         check("bootstrap = [\"a b\"]", Some("bootstrap"));
         check("group_key = \"abc\"", Some("group_key"));
+        check("group_reports_min = 0", Some("group_reports_min"));
         check(&format!("group_key = \"{}\"", "5f".repeat(32)), None);
         check("group_sites = [\"abc\"]", Some("group_sites"));
     }

@@ -1,5 +1,6 @@
 //! What the agent counts, for Prometheus.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use novacula_catalog::node::Purpose;
@@ -36,6 +37,12 @@ struct OfEvent {
     event: &'static str,
 }
 
+/// Sites by what their weight rests on.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfGround {
+    ground: &'static str,
+}
+
 /// A milter's figure; the kind is a verdict, an action, an event or a listener.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfMilter {
@@ -56,6 +63,7 @@ pub(crate) struct Metrics {
     asked_micros: Counter,
     peer_bytes: Family<OfFrames, Gauge>,
     peer_events: Family<OfEvent, Gauge>,
+    sites: Family<OfGround, Gauge>,
     peer_members: Gauge,
     peer_connected: Gauge,
     peer_bytes_per_mail: Gauge<f64, AtomicU64>,
@@ -89,6 +97,7 @@ pub(crate) struct Gauges {
     pub(crate) features_dropped: u64,
     pub(crate) milters: Vec<MilterWord>,
     pub(crate) network: Option<View>,
+    pub(crate) grounds: BTreeMap<&'static str, usize>,
 }
 
 impl Metrics {
@@ -126,6 +135,7 @@ impl Metrics {
         registry.register("peer_unsent", "Statements that found no room", self.unsent.clone());
         registry.register("peer_bytes", "Of frames, by purpose", self.peer_bytes.clone());
         registry.register("peer_events", "See novacula peers --json", self.peer_events.clone());
+        registry.register("sites", "By what their weight rests on", self.sites.clone());
         registry.register("peer_members", "Hosts known", self.peer_members.clone());
         registry.register("peer_connected", "Hosts connected", self.peer_connected.clone());
         let of = &self.peer_bytes_per_mail;
@@ -218,6 +228,10 @@ impl Metrics {
         self.features.set(whole(gauges.features as u64));
         self.features_dropped.set(whole(gauges.features_dropped));
         self.set_milters(&gauges.milters);
+        self.sites.clear();
+        for (ground, count) in &gauges.grounds {
+            self.sites.get_or_create(&OfGround { ground }).set(whole(*count as u64));
+        }
         if let Some(view) = &gauges.network {
             self.set_network(view);
         }

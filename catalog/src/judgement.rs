@@ -150,7 +150,7 @@ pub fn judge(
     let sites = by_site(matches, trust, rates, now);
     let mut terms = vec![Term::of_none("prior", rates.prior_nats)];
     let mut networks: BTreeMap<Network, [Share; 3]> = BTreeMap::new();
-    let (mut reports, mut revokes) = (0, 0);
+    let (mut reports, mut revokes, mut named) = (0, 0, 0);
     for (site, evidence) in &sites {
         let place = trust.place(site, now);
         if place.weight <= 0.0 {
@@ -169,15 +169,19 @@ pub fn judge(
             let (site, ground) = (Some(*site), Some(place.ground));
             terms.push(Term { site, what, copies, trust: place.weight, ground, nats });
             reports += u32::from(slot == FOR);
+            named += u32::from(slot == FOR && matches!(part, Part::Named(_)));
             revokes += u32::from(slot == AGAINST);
         }
     }
     let filters = pooled_filters(matches, trust, rates, now);
     terms.extend(filters.map(|nats| Term::of_none("filters", nats)));
-    let few_places = spread.sites.min(spread.networks) < trust.places_needed();
+    let few = Few {
+        places: spread.sites.min(spread.networks) < trust.places_needed(),
+        named: named < rates.named_reports_min,
+    };
     let others = rates.prior_nats + filters.unwrap_or(0.0);
-    let odds_nats = others + capped_sum(&networks, &[FOR, SILENT, AGAINST], few_places, rates);
-    let without_revokes = others + capped_sum(&networks, &[FOR, SILENT], few_places, rates);
+    let odds_nats = others + capped_sum(&networks, &[FOR, SILENT, AGAINST], few, rates);
+    let without_revokes = others + capped_sum(&networks, &[FOR, SILENT], few, rates);
     let cap = odds_nats - terms.iter().map(|term| term.nats).sum::<f64>();
     if cap.abs() > 1e-9 {
         terms.push(Term::of_none("cap", cap));
@@ -231,6 +235,15 @@ impl Part {
     }
 }
 
+/// What there is too little of for some to convict.
+#[derive(Clone, Copy, Debug)]
+struct Few {
+    /// The mail was seen at too few places for introduced sites.
+    places: bool,
+    /// Too few sites that were named at home report it.
+    named: bool,
+}
+
 /// The strongest word of a network.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share(Option<(f64, Part)>);
@@ -246,7 +259,7 @@ impl Share {
 fn capped_sum(
     networks: &BTreeMap<Network, [Share; 3]>,
     slots: &[usize],
-    few_places: bool,
+    few: Few,
     rates: &Rates,
 ) -> f64 {
     let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
@@ -264,8 +277,8 @@ fn capped_sum(
             Part::Newcomers => far += nats.clamp(-report_nats * NEWCOMERS, report_nats * NEWCOMERS),
         }
     }
-    let most = if few_places { FEW_PLACES * rates.threshold_nats } else { f64::INFINITY };
-    near + far.min(most)
+    let most = |few: bool| if few { FEW_PLACES * rates.threshold_nats } else { f64::INFINITY };
+    near.min(most(few.named)) + far.min(most(few.places))
 }
 
 /// `held`: reports alone would pass the threshold, and revokes hold against them, because they
@@ -431,6 +444,21 @@ mod tests {
         assert_eq!(with(Filter::Spam, 20), Conclusion::Spam);
         // Nobody trusts these.
         assert_eq!(judged(&all(Filter::Spam), 0..0).odds_nats, 0.0);
+    }
+
+    #[test]
+    fn a_group_may_want_more_than_one_of_its_members_to_report() {
+        let matches =
+            [seen(1, 60), seen(2, 60), said(1, Opinion::Report), said(2, Opinion::Report)];
+        let trust = Trust::group(SiteId([9; 32]), (1..5).map(|site| (SiteId([site; 32]), 1.0)));
+        let judged = |reports: usize, min| {
+            let rates = Rates { named_reports_min: min, ..Rates::default() };
+            judge(&matches[..2 + reports], &trust, &rates, NOW, None).conclusion
+        };
+        assert_eq!(judged(1, 1), Conclusion::Spam);
+        assert_ne!(judged(1, 2), Conclusion::Spam);
+        assert_eq!(judged(2, 2), Conclusion::Spam);
+        assert_ne!(judged(2, 3), Conclusion::Spam);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Rates {
     pub window_secs: u64,
     /// Distinct trusted sites, own included and in as many networks, from which a mail is bulk.
     pub bulk_sites: u32,
+    /// Fewest sites named in the configuration, own included, whose reports convict where only
+    /// such speak: a private group may want more than one of its members to say so.
+    pub named_reports_min: u32,
 }
 
 impl Default for Rates {
@@ -56,6 +59,7 @@ impl Default for Rates {
             threshold_nats: 4.25,
             window_secs: 24 * 3600,
             bulk_sites: 3,
+            named_reports_min: 1,
         }
     }
 }
@@ -86,6 +90,9 @@ impl Rates {
         }
         if self.bulk_sites < 2 {
             return Err("bulk_sites: must be at least 2, or every mail is bulk".into());
+        }
+        if self.named_reports_min == 0 {
+            return Err("named_reports_min: must be at least 1".into());
         }
         let nats = [
             self.trap_nats,

@@ -32,6 +32,8 @@ pub struct NetworkState {
     pub outbox: usize,
     /// Statements held as parts of announced outbreaks.
     pub hot: usize,
+    /// Other sites whose word counts here by itself; none where all members' does.
+    pub counting: Option<usize>,
     /// Peers say that this host's clock is wrong.
     pub clock_disputed: bool,
     /// Other hosts that give the same numbers in the name of this site.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use novacula_catalog::Time;
 use novacula_client::{NetworkState, Status};
 use novacula_net::View;
 
@@ -12,6 +13,10 @@ impl Agent {
     /// How the agent is.
     pub async fn status(&self) -> Status {
         let view = self.view(0).await;
+        let settings = self.settings();
+        // Home is one of them.
+        let counting = settings.trust.counting(Time::now()).len().saturating_sub(1);
+        let counting = (!settings.config.is_closed()).then_some(counting);
         let state = self.state();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -26,7 +31,7 @@ impl Agent {
             store_failing: self.disk.health().failing(),
             sightings_lost: self.disk.health().dropped(),
             milters: state.milters.words(Instant::now()),
-            peers: view.map(|view| network_state(&view)),
+            peers: view.map(|view| network_state(&view, counting)),
         }
     }
 
@@ -44,6 +49,7 @@ impl Agent {
                 features_dropped: state.familiar.dropped(),
                 milters: state.milters.words(Instant::now()),
                 network: view,
+                grounds: self.settings().trust.grounds(Time::now()),
                 ..Gauges::default()
             }
         };
@@ -57,7 +63,7 @@ impl Agent {
     }
 }
 
-fn network_state(view: &View) -> NetworkState {
+fn network_state(view: &View, counting: Option<usize>) -> NetworkState {
     let status = &view.status;
     let counters = view.counters.list().into_iter().chain(view.counts.list());
     NetworkState {
@@ -73,6 +79,7 @@ fn network_state(view: &View) -> NetworkState {
         statements: status.statements,
         outbox: status.outbox,
         hot: status.hot,
+        counting,
         clock_disputed: status.clock_disputed,
         twins: status.twins,
         nat: view.nat.into(),

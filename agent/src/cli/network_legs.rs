@@ -23,6 +23,7 @@ pub(super) fn legs(status: &Status) -> Vec<Leg> {
         clock(state),
         nat(state),
         placement(state),
+        trust(state),
         identity(status, state),
     ]
 }
@@ -80,6 +81,26 @@ fn transport(state: &NetworkState, leg: &str, part: &str, counter: &str) -> Leg 
         }
         _ => Leg::new(leg, true, format!("{listening} addresses, {carried} connections made")),
     }
+}
+
+/// Whose word counts. That nobody's does is no fault, but seldom what is wanted.
+fn trust(state: &NetworkState) -> Leg {
+    let lists = state.counters.get("vouch_lists").copied().unwrap_or(0);
+    let text = match state.counting {
+        None => "all members of the private network count".to_owned(),
+        Some(0) if lists == 0 => {
+            "nobody's word counts but your own, and nobody vouches for anybody: novacula vouch SITE, for whom you know"
+                .to_owned()
+        }
+        Some(0) => {
+            "nobody's word counts but your own, because you vouch for nobody whom you know: novacula vouch SITE"
+                .to_owned()
+        }
+        Some(count) => {
+            format!("{count} other sites count, {lists} say whom they vouch for: novacula peers --trust")
+        }
+    };
+    Leg::new("trust", true, text)
 }
 
 fn clock(state: &NetworkState) -> Leg {

@@ -12,7 +12,7 @@ mod record;
 mod vouch;
 mod walk;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Time;
@@ -191,16 +191,30 @@ impl Trust {
     /// are kept a place for.
     #[must_use]
     pub fn counting(&self, now: Time) -> Vec<SiteId> {
-        let named = self.configured.keys().chain(self.vouched.iter()).chain([&self.home]);
-        let all: BTreeSet<SiteId> =
-            named.chain(self.walk.sites().map(|one| one.0)).copied().collect();
         let counts = |site: &SiteId| {
             let place = self.place(site, now);
             place.weight >= NEWCOMER_BELOW
                 && place.ground != Ground::Newcomer
                 && self.revokes_rarely(site, now)
         };
-        all.into_iter().filter(counts).collect()
+        self.known().into_iter().filter(counts).collect()
+    }
+
+    /// How many sites there are of each ground, strangers not counted.
+    #[must_use]
+    pub fn grounds(&self, now: Time) -> BTreeMap<&'static str, usize> {
+        let mut grounds = BTreeMap::new();
+        for site in self.known() {
+            *grounds.entry(self.place(&site, now).ground.name()).or_default() += 1;
+        }
+        grounds
+    }
+
+    /// Sites of which something is known by name, by vouches or by proof.
+    fn known(&self) -> BTreeSet<SiteId> {
+        let named = self.configured.keys().chain(self.vouched.iter()).chain([&self.home]);
+        let lied = self.equivocators.iter();
+        named.chain(lied).chain(self.walk.sites().map(|one| one.0)).copied().collect()
     }
 
     /// Standings by vouches.
