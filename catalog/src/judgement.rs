@@ -278,7 +278,8 @@ fn capped_sum(
         }
     }
     let most = |few: bool| if few { FEW_PLACES * rates.threshold_nats } else { f64::INFINITY };
-    near.min(most(few.named)) + far.min(most(few.places))
+    let sum = near.min(most(few.named)) + far.min(most(few.places));
+    sum.min(most(few.named && few.places))
 }
 
 /// `held`: reports alone would pass the threshold, and revokes hold against them, because they

@@ -83,8 +83,16 @@ fn member(identities: &[Identity], networks: usize, seed: u64) -> Node {
     let own = identities.last().map(Identity::secret_bytes).unwrap_or_default();
     let host = Identity::from_seed(&own);
     let certificate = HostCertificate::issue(&host, NodeId::of(&host), Time(NOW.0 + 1_000_000));
-    let start =
-        Start { certificate, host, boot: NOW, outbox: Vec::new(), members, addresses: Vec::new() };
+    let start = Start {
+        certificate,
+        host,
+        boot: NOW,
+        outbox: Vec::new(),
+        members,
+        vouches: Vec::new(),
+        proofs: Vec::new(),
+        addresses: Vec::new(),
+    };
     let now = Now { wall: NOW, ms: 1_000 };
     Node::new(start, Config::default(), now, &mut fastrand::Rng::with_seed(seed))
 }

@@ -50,6 +50,8 @@ pub fn live(peer: Peer, config: Config) -> (Handle, mpsc::Receiver<Told>) {
         boot: NOW,
         outbox: Vec::new(),
         members: Vec::new(),
+        vouches: Vec::new(),
+        proofs: Vec::new(),
         addresses: Vec::new(),
     };
     novacula_net::start(settings, start, config).expect("the network side starts")
