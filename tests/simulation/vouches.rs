@@ -73,18 +73,19 @@ fn lists_and_proofs_reach_everybody_and_who_comes_later() {
     for site in 0..29 {
         let of = &world.sites[site];
         let whom = [(site + 1) % 30, (site + 2) % 30].map(|other| world.sites[other].id());
-        let signed = VouchList::new(of.id(), world.time(), whom).sign(&of.identity);
+        let signed =
+            VouchList::new(of.id(), world.time(), whom).sign(of.speaker.site_key().unwrap());
         world.event(site, Event::Vouch { signed });
     }
     world.run_for(60_000);
     // One site gives a number to two statements; its replicas notice.
-    let liar = world.sites[7].identity.site();
+    let liar = world.sites[7].id();
     for keys in [vec![Key(3), Key(9)], vec![Key(3), Key(11)]] {
         let at = &world.sites[7];
         let epoch = world.time().epoch();
         let kind = Kind::Sighting { copies: Copies::One, facts: Facts::default() };
         let said = Statement::new(liar, MailId(900), 900, epoch, keys, kind);
-        let signed = said.sign(&at.identity);
+        let signed = at.speaker.sign(&said);
         world.event(7, Event::Publish { signed });
         world.run_for(60_000);
     }
