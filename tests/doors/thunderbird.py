@@ -35,21 +35,7 @@ PREFS = {
 }
 
 # Where a page asks the agent to report a mail: once blindly, once with a token of its own making.
-HOSTILE = """<!DOCTYPE html><title>waiting</title><script>
-(async () => {
-  const seen = [];
-  for (const options of [{ mode: "no-cors" }, { headers: { Authorization: "Bearer 00" } }]) {
-    try {
-      const answer = await fetch("http://127.0.0.1:8825/v1/report",
-        { method: "POST", body: "Subject: x\\n\\nwords", ...options });
-      seen.push(answer.type);
-    } catch (error) {
-      seen.push("refused");
-    }
-  }
-  document.title = seen.join(" ");
-})();
-</script>"""
+HOSTILE = pathlib.Path(__file__).with_name("hostile.html").read_text()
 
 HELPERS = """
 const win = Services.wm.getMostRecentWindow("mail:3pane");

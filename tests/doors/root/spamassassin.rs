@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use novacula_catalog::{Copies, Fact, Facts, Filter, Kind, Statement};
 use novacula_tests::harness::Place;
-use novacula_tests::is_full;
 use novacula_tests::rig::Mta;
 
 use crate::rig::{Daemon, Net, both, contrib, fresh, mail, open_to_all, run_with, text, wait_for};
@@ -359,7 +358,7 @@ fn many_spamc_at_once() {
     let _agent = rig.agent();
     assert!(rig.run(&["-r"], &mail(SPAM)).status.success());
     let spamd = rig.spamd();
-    let count = if is_full() { 200 } else { 60 };
+    let count = 200;
     let answers: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count)
             .map(|_| {
