@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use novacula_agent::{Canonical, Fingerprint, Message};
+use novacula_agent::{Canonical, Fingerprint, Message, StopList};
 use novacula_tests::harness::Place;
-use novacula_tests::{dev_corpus, is_full, read_index, read_mail};
+use novacula_tests::mutations::Draws;
+use novacula_tests::privacy::{Confirmation, Dictionary, Reading};
+use novacula_tests::{Half, dev_corpus, half, is_full, read_index, read_mail};
 
 fn fingerprint(mail: &[u8]) -> Fingerprint {
     Fingerprint::of(&Canonical::of(&Message::parse(mail)))
@@ -279,4 +281,28 @@ fn spam_has_twins_and_held_out_ham_matches_none() {
     assert_eq!(last("spamassassin", "ham held out").0, 0.0, "{text}");
     assert!(last("lists", "spam with a twin").1 >= 72.0, "{text}");
     assert!(last("lists", "ham held out").1 <= 0.03, "{text}");
+}
+
+#[test]
+fn a_dictionary_reads_little_of_what_is_sent() {
+    let dev = dev_corpus();
+    let (mut dictionary, mut ham) = (Dictionary::default(), Vec::new());
+    let step = if is_full() { 1 } else { 4 };
+    for (number, row) in read_index(&dev.join("index.tsv")).unwrap().into_iter().enumerate() {
+        let tuning = half(&row) == Half::Tuning;
+        // The dictionary is whole; of what is read with it every fourth mail will do.
+        if tuning || (row.label == "ham" && number % step == 0) {
+            let canonical = Canonical::of(&Message::parse(&read_mail(&dev, &row).unwrap()));
+            if tuning { dictionary.learn(&canonical) } else { ham.push(canonical) }
+        }
+    }
+    let mut reading = Reading::default();
+    ham.iter().for_each(|canonical| reading.read(canonical, StopList::shipped(), &dictionary));
+    assert!(reading.mails > 500 && dictionary.len() > 100_000, "{reading:?}");
+    assert!(reading.of_shingles() <= 0.01, "{:.4} of {reading:?}", reading.of_shingles());
+    // Who has the text itself is told, by design: docs/privacy.md says so.
+    let mut confirmation = Confirmation::default();
+    ham.iter().for_each(|canonical| confirmation.ask(canonical, 0, &mut Draws::new(1)));
+    assert_eq!(confirmation.confirmed, confirmation.mails);
+    assert!(confirmation.overheard(10_000) < 0.05 && confirmation.overheard(6) > 0.99);
 }

@@ -8,6 +8,7 @@
 pub mod aimed;
 pub mod harness;
 pub mod mutations;
+pub mod privacy;
 pub mod rig;
 #[path = "../simulation/mod.rs"]
 pub mod simulation;
