@@ -11,8 +11,8 @@ use std::time::Duration;
 use novacula_catalog::node::Keep;
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
 use novacula_catalog::{
-    Ground, Hindsight, Identity, Judgement, Kind, Match, Probe, Records, Reporter, SiteId, Time,
-    Trust, VOUCH_RENEW_SECS, VouchList, Walk, judge,
+    Hindsight, Identity, Judgement, Kind, Match, Probe, Records, Reporter, SiteId, Time, Trust,
+    VOUCH_RENEW_SECS, VouchList, Walk, judge,
 };
 use novacula_client::{Introducer, SiteTrust, TrustReply};
 use novacula_net::Handle;
@@ -206,10 +206,8 @@ impl Weights {
         };
         let mut sites: Vec<SiteTrust> = all.iter().map(explain).collect();
         sites.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.site.cmp(&b.site)));
-        let counting = |one: &&SiteTrust| {
-            one.ground != Ground::Home.name() && one.weight >= novacula_catalog::NEWCOMER_BELOW
-        };
-        let counting = sites.iter().filter(counting).count();
+        // Home is one of them.
+        let counting = trust.counting(now).len().saturating_sub(1);
         sites.truncate(SITES_SHOWN_MAX);
         TrustReply { counting, sites }
     }
