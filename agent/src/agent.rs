@@ -8,6 +8,7 @@ mod error;
 mod explain;
 mod invite;
 mod learn;
+mod lock;
 mod opinion;
 mod peers;
 mod people;
@@ -17,7 +18,6 @@ mod trust;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -182,7 +182,7 @@ impl Agent {
     /// [`AgentError`], each with what to mend.
     pub fn open(config: &Config, now: Time) -> Result<Self, AgentError> {
         let data_dir = config.data_dir.clone();
-        let lock = lock_dir(&data_dir)?;
+        let lock = lock::lock_dir(&data_dir)?;
         let identity = hosts::speaker(&data_dir, now)?;
         let site = identity.site();
         let (disk, loaded) = Disk::open(&data_dir, site, now)?;
@@ -445,23 +445,6 @@ impl Agent {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn lock_dir(path: &Path) -> Result<std::fs::File, AgentError> {
-    let failed = |source| AgentError::Directory { path: path.to_owned(), source };
-    // It holds who reported what: nobody else's business.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(AgentError::InUse(path.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::caps::{Few, Part, Share, capped_sum};
 use crate::clock::Time;
 use crate::entry::Network;
 use crate::filters::pooled_filters;
@@ -21,7 +22,7 @@ use crate::rates::Rates;
 use crate::spread::Spread;
 use crate::statement::{Kind, MailId, Opinion};
 use crate::store::KEEP_SECS;
-use crate::trust::{Ground, NEWCOMERS, Place, REVOKING_NETWORKS, Trust, revoking_networks, voices};
+use crate::trust::{Ground, REVOKING_NETWORKS, Trust, revoking_networks, voices};
 
 /// What the catalog concludes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -205,82 +206,10 @@ pub fn judge(
     }
 }
 
-/// What introduced sites may say at most of a mail that was seen at few places, as a share of the
-/// threshold.
-const FEW_PLACES: f64 = 0.9;
-
 /// Indices of a network's three sums: reports, revokes, exposure.
 const FOR: usize = 0;
 const AGAINST: usize = 1;
 const SILENT: usize = 2;
-
-/// With whom a site is bounded together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    /// A site that was named at home.
-    Named(SiteId),
-    /// A branch of this site's vouch tree.
-    Branch(SiteId),
-    /// All newcomers.
-    Newcomers,
-}
-
-impl Part {
-    fn of(place: &Place) -> Self {
-        match place.ground {
-            Ground::Newcomer => Self::Newcomers,
-            Ground::Introduced => Self::Branch(place.branch),
-            _ => Self::Named(place.branch),
-        }
-    }
-}
-
-/// What there is too little of for some to convict.
-#[derive(Clone, Copy, Debug)]
-struct Few {
-    /// The mail was seen at too few places for introduced sites.
-    places: bool,
-    /// Too few sites that were named at home report it.
-    named: bool,
-}
-
-/// The strongest word of a network.
-#[derive(Clone, Copy, Debug, Default)]
-struct Share(Option<(f64, Part)>);
-
-impl Share {
-    fn stronger(self, other: (f64, Part)) -> Self {
-        Self(Some(self.0.filter(|own| own.0.abs() >= other.0.abs()).unwrap_or(other)))
-    }
-}
-
-/// The sum over networks, bounded per branch by what one site that was named at home can say, and
-/// for all newcomers together by [`NEWCOMERS`] of it.
-fn capped_sum(
-    networks: &BTreeMap<Network, [Share; 3]>,
-    slots: &[usize],
-    few: Few,
-    rates: &Rates,
-) -> f64 {
-    let mut parts: BTreeMap<Part, f64> = BTreeMap::new();
-    let shares = networks.values().flat_map(|of| slots.iter().filter_map(|slot| of[*slot].0));
-    for (nats, part) in shares {
-        *parts.entry(part).or_default() += nats;
-    }
-    let report_nats = f64::ln(rates.report_if_spam / rates.report_if_wanted);
-    let site_nats = report_nats.max(rates.trap_nats).max(rates.revoke_nats);
-    let (mut near, mut far) = (0.0, 0.0);
-    for (part, nats) in parts {
-        match part {
-            Part::Named(_) => near += nats.clamp(-site_nats, site_nats),
-            Part::Branch(_) => far += nats.clamp(-site_nats, site_nats),
-            Part::Newcomers => far += nats.clamp(-report_nats * NEWCOMERS, report_nats * NEWCOMERS),
-        }
-    }
-    let most = |few: bool| if few { FEW_PLACES * rates.threshold_nats } else { f64::INFINITY };
-    let sum = near.min(most(few.named)) + far.min(most(few.places));
-    sum.min(most(few.named && few.places))
-}
 
 /// `held`: reports alone would pass the threshold, and revokes hold against them, because they
 /// outweigh them or because they come from so many networks that no number of reports counts.

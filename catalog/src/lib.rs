@@ -8,6 +8,7 @@
 //! [`store::Disk`] touches the world.
 
 mod acts;
+mod caps;
 mod clock;
 mod delivery;
 mod digest;

@@ -132,7 +132,7 @@ fn unrelated_wanted_mails_are_not_one_mail() {
         for other in wanted.iter().filter(|other| *other != one) {
             let of_form =
                 |form: &&str| one[3..].starts_with(*form) && other[3..].starts_with(*form);
-            let expected = FORMS.iter().any(|form| of_form(form));
+            let expected = FORMS.iter().any(of_form);
             let found = match_of(&mails[*one], &mails[*other]);
             assert_eq!(found.is_some(), expected, "{one} and {other}: {found:?}");
         }

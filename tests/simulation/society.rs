@@ -12,8 +12,8 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use novacula_agent::replay::{Protocol, Row, say};
 use novacula_agent::{Circumstances, decide};
 use novacula_catalog::{
-    Catalog, Digest, Engine, Facts, Ground, Hindsight, Judgement, Kind, Match, Network, Opinion,
-    Probe, Rates, Site, SiteId, Statement, Time, Trust, Walk, Witness, judge,
+    Catalog, Digest, Engine, Facts, Ground, Hindsight, Judgement, Match, Network, Opinion, Probe,
+    Rates, Site, SiteId, Statement, Time, Trust, Walk, Witness, judge,
 };
 use novacula_client::Verdict;
 
@@ -302,17 +302,13 @@ impl Society {
     /// A statement goes to the six holders of its key; who of them trusts its site keeps it apart
     /// from what anybody can say.
     fn keep(&mut self, witness: Witness) {
-        let Statement { site, epoch, kind, .. } = witness.statement;
+        let Statement { site, epoch, .. } = witness.statement;
         let now = epoch.start();
-        let revokes = matches!(kind, Kind::Opinion { opinion: Opinion::Revoke, .. });
         let first = witness.statement.keys().first().map_or(0, |key| key.0);
         let trusted = (0..REPLICAS as u64).any(|number| {
             let holder = blake3::hash(&[first.to_le_bytes(), number.to_le_bytes()].concat());
             let holder = usize::from(holder.as_bytes()[0]) << 8 | usize::from(holder.as_bytes()[1]);
-            let trust = &self.members[holder % self.honest].trust;
-            trust.place(&site, now).ground != Ground::Newcomer
-                && trust.weight(&site, now) > 0.0
-                && !(revokes && !trust.revokes_rarely(&site, now))
+            self.members[holder % self.honest].trust.counts(&site, now)
         });
         match trusted {
             true => self.shelf.insert(witness),

@@ -187,17 +187,20 @@ impl Trust {
         self.configured.keys().copied()
     }
 
-    /// Sites that count by themselves, home too, but not who revokes everything: whose statements
-    /// are kept a place for.
+    /// True where a site counts by itself and does not revoke everything: what it states is kept a
+    /// place for.
+    #[must_use]
+    pub fn counts(&self, site: &SiteId, now: Time) -> bool {
+        let place = self.place(site, now);
+        place.weight >= NEWCOMER_BELOW
+            && place.ground != Ground::Newcomer
+            && self.revokes_rarely(site, now)
+    }
+
+    /// All such sites, home too.
     #[must_use]
     pub fn counting(&self, now: Time) -> Vec<SiteId> {
-        let counts = |site: &SiteId| {
-            let place = self.place(site, now);
-            place.weight >= NEWCOMER_BELOW
-                && place.ground != Ground::Newcomer
-                && self.revokes_rarely(site, now)
-        };
-        self.known().into_iter().filter(counts).collect()
+        self.known().into_iter().filter(|site| self.counts(site, now)).collect()
     }
 
     /// How many sites there are of each ground, strangers not counted.
