@@ -18,7 +18,7 @@ mod trust;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -428,7 +428,7 @@ impl Agent {
             probe,
             facts,
             received: message.received,
-            message: hash_of(&message.message_id),
+            message: message.id_hash(),
             from: message.from.address,
             canonical,
             fingerprint,
@@ -446,13 +446,6 @@ impl Agent {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What tells copies of a mail apart at home; it never leaves.
-fn hash_of(message_id: &str) -> Option<u64> {
-    let hash = blake3::hash(message_id.as_bytes());
-    let first = hash.as_bytes().first_chunk().copied().map(u64::from_le_bytes);
-    first.filter(|_| !message_id.is_empty())
 }
 
 /// Nothing leaves the site for allowed mail and for mail without evidence (DESIGN 4.4).

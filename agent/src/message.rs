@@ -164,6 +164,13 @@ impl Message {
         self.unsubscribes || !self.list_id.is_empty()
     }
 
+    /// A hash of the Message-Id, which tells copies of a mail apart at home and never leaves.
+    pub(crate) fn id_hash(&self) -> Option<u64> {
+        let hash = blake3::hash(self.message_id.as_bytes());
+        let first = hash.as_bytes().first_chunk().copied().map(u64::from_le_bytes);
+        first.filter(|_| !self.message_id.is_empty())
+    }
+
     /// True for the mails that tools make up for themselves and that must never be counted
     /// (INTEROP 2: spamd scans one at every start).
     #[must_use]
