@@ -134,7 +134,7 @@ impl Node {
             Request::Vouches { after, sums } => {
                 self.admit(peer, MEMBERS_COST, now)?;
                 self.heard(peer, now);
-                Ok(self.serve_vouches(after, &sums, now))
+                Ok(self.serve_vouches(peer, after, &sums, now))
             }
         }
     }

@@ -318,13 +318,16 @@ impl Node {
     /// Gives the lists and proofs of the parts that differ, by site, from the one after `after`.
     pub(crate) fn serve_vouches(
         &mut self,
+        asker: NodeId,
         after: SiteId,
         theirs: &[u64; MEMBER_BUCKETS],
         now: Now,
     ) -> Response {
         if self.vouches.sums.0 != *theirs && now.ms >= self.vouches.sync_ms + SOON_MS {
             // The other may have what is lacking here.
-            self.vouches.synced = false;
+            self.vouches.sync_ms = now.ms;
+            self.vouches.news = false;
+            self.ask_vouches(asker, SiteId([0; 32]), now);
         }
         let (mut lists, mut proofs, mut len) = (Vec::new(), Vec::new(), 16);
         let both = self.vouches.sums.0.iter().zip(theirs);
@@ -378,7 +381,13 @@ impl Node {
                 self.false_word(from);
                 return;
             };
-            self.vouches.news |= self.keep_proof(site, proof);
+            if self.keep_proof(site, proof.clone()) {
+                // Others may not have heard of it either; who has just come says nothing.
+                if self.vouches.synced {
+                    self.gossip(Topic::Members, &Gossip::Proof(proof.0, proof.1));
+                }
+                self.vouches.news = true;
+            }
         }
         // Each page begins after the last one, so this ends.
         if more && last > after {
