@@ -36,7 +36,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("xxhash_rust", &["agent/src/fingerprint/"]),
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
-    ("rusqlite", &["catalog/src/store/", "tests/integration/", "tests/doors/"]),
+    ("rusqlite", &["catalog/src/store/", "tests/integration/", "tests/doors/", "tests/peers/"]),
     (
         "fastrand",
         &[

@@ -150,7 +150,7 @@ impl Society {
             members: Vec::new(),
             vouches: Vec::new(),
             lies: Vec::new(),
-            protocol: Protocol::default(),
+            protocol: Protocol { learn_rates: false, learn_common: false, ..Protocol::default() },
             rates: Rates::default(),
             networks: HashMap::new(),
             places: None,

@@ -21,6 +21,9 @@ const STEPS: usize = 12;
 pub const INTRODUCER_MAX: f64 = 1.0 / 3.0;
 /// Standing from which a site counts by itself, and its vouches count: with two introducers.
 pub const ESTABLISHED_MIN: f64 = 0.5;
+/// Friends with whom a friend's guests speak with a full voice; with three times as many or more
+/// they have a third (docs/trust.md).
+const GUEST_VOICES: f64 = 4.0;
 /// How often the walk is taken again with those who came to count: as many as a network of
 /// 100,000 sites is deep, and one more.
 const ROUNDS_MAX: usize = 8;
@@ -131,6 +134,9 @@ impl Graph {
         // guests of one's friends must not make each other more than that.
         let leads = |from: usize, to: usize| established[from] || (counts[from] && !near[to]);
         let direct: BTreeSet<usize> = self.edges[0].iter().copied().collect();
+        // A guest of a friend speaks with part of a voice until he counts himself; the fewer friends,
+        // the more one has to see with their eyes.
+        let guest = (GUEST_VOICES / direct.len().max(1) as f64).clamp(INTRODUCER_MAX, 1.0);
         let mass = self.mass(&counts);
         let mut introducers = vec![0u32; mass.len()];
         for (from, edges) in self.edges.iter().enumerate() {
@@ -151,8 +157,7 @@ impl Graph {
                 continue;
             }
             let gives = mass[from] * GO_ON / edges.len().max(1) as f64 / median;
-            // A guest of a friend speaks with a third of a voice until he counts himself.
-            let voice = if established[from] { 1.0 } else { INTRODUCER_MAX };
+            let voice = if established[from] { 1.0 } else { guest };
             given[from] = gives.min(INTRODUCER_MAX) * voice;
             let led = edges.iter().filter(|to| leads(from, **to));
             led.for_each(|to| standings[*to] += given[from]);
