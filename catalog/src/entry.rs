@@ -199,9 +199,19 @@ impl Shelved {
         let cut = self.entry.insert(witness)?;
         match (trusted(&cut.statement.site), cut.statement.class()) {
             (false, _) => Some(cut),
+            // Of trusted sites as many sightings as without the shelf: it makes up for what
+            // strangers push out, and shifts no balance between silence and reports.
+            (true, Class::Sighting) if self.trusted_sightings(trusted) >= ENTRY_CLASS_MAX => {
+                Some(cut)
+            }
             (true, Class::Sighting) => self.shelf.insert(cut),
             (true, Class::Opinion) => self.shelf.insert_up_to(cut, SHELF_OPINIONS_MAX),
         }
+    }
+
+    fn trusted_sightings(&self, trusted: impl Fn(&SiteId) -> bool) -> usize {
+        let seen = self.iter().filter(|one| one.statement.class() == Class::Sighting);
+        seen.filter(|one| trusted(&one.statement.site)).count()
     }
 
     /// All witnesses: those of the entry, then those on the shelf.
