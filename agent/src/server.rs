@@ -108,7 +108,7 @@ impl IntoResponse for Refusal {
 impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
         let status = match &error {
-            AgentError::Pattern(_) => StatusCode::BAD_REQUEST,
+            AgentError::Pattern(_) | AgentError::TrustList(..) => StatusCode::BAD_REQUEST,
             AgentError::NotAdministrator(_) | AgentError::Code => StatusCode::FORBIDDEN,
             AgentError::NoToken => StatusCode::NOT_FOUND,
             AgentError::TooManyTokens(_) => StatusCode::CONFLICT,
@@ -205,6 +205,7 @@ pub async fn serve(
         network::identity,
         network::join,
         network::trust,
+        network::import_trust,
         network::vouch,
         network::unvouch,
         people::opinions,
@@ -241,6 +242,7 @@ fn router(shared: Arc<Shared>) -> Router {
                 "/v1/status" | "/v1/peers" | "/v1/identity" | "/v1/opinions" | "/metrics"
                 | "/v1/openapi.json" => "GET",
                 "/v1/vouch" => "PUT or DELETE",
+                "/v1/trust" => "POST or PUT",
                 "/v1/tokens" => "GET or DELETE",
                 "/v1/allow" => "GET, PUT or DELETE",
                 "/v1/sent" | "/v1/milter" => "PUT",

@@ -13,3 +13,4 @@ mod layering;
 mod mutations;
 mod opinions;
 mod root;
+mod trust;

@@ -20,7 +20,7 @@ use crate::api::{
     AllowList, Authentication, Check, ErrorReply, Explanation, Leaning, MilterState, OpinionReply,
     OwnOpinion, Pairing, Sent, Status, TokenInfo, header,
 };
-use crate::network::{IdentityReply, Joined, Peers, TrustReply};
+use crate::network::{IdentityReply, Joined, Peers, TrustReply, TrustTaken};
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -172,6 +172,14 @@ impl Client {
     pub async fn trust(&mut self, site: Option<&str>) -> Result<TrustReply, ClientError> {
         let body = Bytes::copy_from_slice(site.unwrap_or_default().as_bytes());
         self.post("/v1/trust", body, &Envelope::default()).await
+    }
+
+    /// Takes over a trust list: a [`crate::TrustLine`] a line.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nothing of the list was taken then.
+    pub async fn import_trust(&mut self, list: Vec<u8>) -> Result<TrustTaken, ClientError> {
+        self.call(Method::PUT, "/v1/trust", list.into(), &Envelope::default()).await
     }
 
     /// Tells who this host is, and how others join through it.

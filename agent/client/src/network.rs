@@ -129,6 +129,28 @@ pub struct TrustReply {
     pub sites: Vec<SiteTrust>,
 }
 
+/// A line of a trust list: what one site thinks of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrustLine {
+    /// The site's public key.
+    pub site: String,
+    /// An administrator vouched for it.
+    pub vouched: bool,
+    /// What its word weighed there, 0 to 1; for people to read.
+    pub weight: Option<f64>,
+    /// What it earned or lost there by being right or wrong, -1 to 0.3.
+    pub credit: f64,
+}
+
+/// What was new in a trust list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TrustTaken {
+    /// Sites that are vouched for since.
+    pub vouched: usize,
+    /// Sites whose credit was raised.
+    pub credits: usize,
+}
+
 /// What became of joining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Joined {

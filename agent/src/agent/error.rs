@@ -36,6 +36,9 @@ pub enum AgentError {
     /// Not a pattern.
     #[error(transparent)]
     Pattern(#[from] PatternError),
+    /// Not a trust list.
+    #[error("take the trust list: line {0}: {1}; nothing of it was taken")]
+    TrustList(usize, String),
     /// Only administrators may.
     #[error(
         "{0}: only an administrator of the site may; administrators are named in the configuration"

@@ -4,6 +4,8 @@
 //! Main item: [`Weights`]. Key decision: checks read a copy of the weights that is at most
 //! [`FRESH_SECS`] old (`Settings`), so none ever waits for a walk over all vouches.
 
+mod list;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -176,8 +178,8 @@ impl Weights {
         self.lock().vouched.clone()
     }
 
-    /// What sites weigh, and why: one, or all that vouches lead to, that are configured, and the
-    /// `others`.
+    /// What sites weigh, and why: one, or all that vouches lead to, that are configured or earned
+    /// or lost credit, and the `others`.
     fn explain(&self, site: Option<SiteId>, others: &[SiteId], now: Time) -> TrustReply {
         let weighing = self.lock();
         let trust = &weighing.trust;
@@ -196,7 +198,9 @@ impl Weights {
                 let walked = trust.walk().sites().map(|(site, _)| *site);
                 let lied = weighing.equivocators.iter().copied();
                 let named = weighing.vouched.iter().chain(others).copied();
-                walked.chain(lied).chain(named).chain(trust.configured()).collect()
+                let judged = trust.records().iter().filter(|(_, record)| record.credit != 0.0);
+                let judged = judged.map(|(site, _)| *site);
+                walked.chain(lied).chain(named).chain(judged).chain(trust.configured()).collect()
             }
         };
         let explain = |site: &SiteId| {
@@ -313,7 +317,8 @@ fn explain(trust: &Trust, site: &SiteId, introducers: Vec<Introducer>, now: Time
         weight: place.weight,
         ground: place.ground.name().into(),
         standing: place.standing,
-        credit: place.credit,
+        // Also where it does not count yet: of a stranger, say.
+        credit: record.map_or(0.0, |record| record.credit),
         branch: place.branch.to_string(),
         depth: trust.walk().standing(site).map(|standing| standing.depth),
         introducers,
@@ -349,9 +354,7 @@ impl Agent {
             true => SaveNetwork::Unvouch(site),
         };
         let _one_at_a_time = self.speaking.lock().await;
-        let stored = self.disk.save_now(vec![Save::Network(save)]).await;
-        self.note_store();
-        stored.map_err(AgentError::Write)?;
+        self.save_trust(vec![save]).await?;
         maillog::vouched(&site, &who.name, remove);
         self.trust_anew(now, |vouched| match remove {
             false => vouched.insert(site),
@@ -361,6 +364,12 @@ impl Agent {
             self.say_vouches(&handle, now).await;
         }
         Ok(())
+    }
+
+    async fn save_trust(&self, saves: Vec<SaveNetwork>) -> Result<(), AgentError> {
+        let stored = self.disk.save_now(saves.into_iter().map(Save::Network).collect()).await;
+        self.note_store();
+        stored.map_err(AgentError::Write)
     }
 
     pub(super) fn trust_anew(&self, now: Time, change: impl FnOnce(&mut BTreeSet<SiteId>) -> bool) {

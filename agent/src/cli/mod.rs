@@ -154,6 +154,9 @@ enum Command {
         #[arg(long, requires = "site")]
         remove: bool,
     },
+    /// Hand what this site thinks of others to another site, or take over what that one thinks.
+    #[command(subcommand)]
+    Trust(TrustList),
     /// List, add or remove senders that always pass.
     Allow {
         /// ann@example.org, @example.org, or a list's List-Id. None: list them.
@@ -209,6 +212,19 @@ struct Mails {
     /// Mail files, mbox files, Maildirs, folders, or - for standard input.
     #[arg(required = true, value_name = "MAIL")]
     paths: Vec<PathBuf>,
+}
+
+/// What is done with a trust list.
+#[derive(Subcommand)]
+enum TrustList {
+    /// Print whom this site vouches for and what sites earned here, one JSON object a line.
+    Export,
+    /// Take over vouches and credits that another site printed. Nothing is taken back or lowered;
+    /// of a file with a bad line nothing is taken. For administrators.
+    Import {
+        /// What `novacula trust export` printed there. Read it before: it is as good as its writer.
+        file: PathBuf,
+    },
 }
 
 /// Whose set-up is taken over.
@@ -281,6 +297,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Join { place } => peers::join(global, place),
         Command::Peers { trust: None } => peers::peers(global),
         Command::Peers { trust: Some(site) } => trust::show(global, site.as_deref()),
+        Command::Trust(TrustList::Export) => trust::export(global),
+        Command::Trust(TrustList::Import { file }) => trust::import(global, file),
         Command::Vouch { site, remove } => peers::vouch(global, site.as_deref(), *remove),
         Command::Allow { pattern, remove } => local::allow(global, pattern.as_deref(), *remove),
         Command::Import { from: Import::Razor { home } } => import::razor(global, home.as_deref()),

@@ -1,6 +1,10 @@
 //! Commands about what sites' words weigh here.
 
-use novacula_client::{Client, SiteTrust, TrustReply};
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::Context;
+use novacula_client::{Client, SiteTrust, TrustLine, TrustReply};
 
 use super::mail::{out, printable, to_json};
 use super::{EXIT_OK, Global, runtime};
@@ -18,6 +22,39 @@ pub(super) fn show(global: &Global, site: Option<&str>) -> anyhow::Result<u8> {
     match site {
         Some(_) => reply.sites.iter().for_each(|one| out(&printable(&story(one)))),
         None => table(&reply),
+    }
+    Ok(EXIT_OK)
+}
+
+/// Writes a trust list: all sites that this one knows, but itself.
+pub(super) fn export(global: &Global) -> anyhow::Result<u8> {
+    let mut client = Client::new(&global.socket()?);
+    let (reply, identity) = runtime()?.block_on(async {
+        Ok::<_, anyhow::Error>((client.trust(None).await?, client.identity().await?))
+    })?;
+    let vouched: HashSet<&String> = identity.vouched.iter().collect();
+    for one in reply.sites.iter().filter(|one| one.site != identity.site) {
+        out(&to_json(&TrustLine {
+            site: one.site.clone(),
+            vouched: vouched.contains(&one.site),
+            weight: Some(one.weight),
+            credit: one.credit,
+        })?);
+    }
+    Ok(EXIT_OK)
+}
+
+/// Takes over a trust list of another site.
+pub(super) fn import(global: &Global, file: &Path) -> anyhow::Result<u8> {
+    let list = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let mut client = Client::new(&global.socket()?);
+    let taken = runtime()?.block_on(client.import_trust(list))?;
+    match global.json {
+        true => out(&to_json(&taken)?),
+        false => out(&format!(
+            "{} sites newly vouched for, {} credits taken over",
+            taken.vouched, taken.credits
+        )),
     }
     Ok(EXIT_OK)
 }

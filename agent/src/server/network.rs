@@ -8,20 +8,22 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use novacula_catalog::{SiteId, Time};
-use novacula_client::{ErrorReply, IdentityReply, Joined, Peers, TrustReply};
+use novacula_client::{ErrorReply, IdentityReply, Joined, Peers, TrustReply, TrustTaken};
 
 use super::{Call, Refusal, Shared};
 use crate::agent::{AgentError, JoinError};
 
 /// Longest address or invitation that is read, in bytes.
 const JOIN_LEN_MAX: usize = 4096;
+/// Longest trust list that is read, in bytes: some 6,000 sites.
+const TRUST_LIST_LEN_MAX: usize = 1 << 20;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/peers", get(peers))
         .route("/v1/identity", get(identity))
         .route("/v1/join", post(join))
-        .route("/v1/trust", post(trust))
+        .route("/v1/trust", post(trust).put(import_trust))
         .route("/v1/vouch", put(vouch).delete(unvouch))
 }
 
@@ -66,6 +68,17 @@ pub(super) async fn trust(call: Call) -> Result<Json<TrustReply>, Refusal> {
     let text = call.line("one site's public key, or empty", JOIN_LEN_MAX)?;
     let site = if text.is_empty() { None } else { Some(site_of(text)?) };
     Ok(Json(call.shared.agent.trust(site, Time::now()).await))
+}
+
+/// Takes over vouches and credits that `novacula trust export` wrote at another site: the body is
+/// one JSON object a line. Of a bad list nothing is taken. For administrators.
+#[utoipa::path(put, path = "/v1/trust", request_body(content = String, content_type = "application/jsonl"),
+    responses((status = 200, body = TrustTaken), (status = 400, body = ErrorReply),
+        (status = 403, body = ErrorReply)))]
+pub(super) async fn import_trust(call: Call) -> Result<Json<TrustTaken>, Refusal> {
+    let text = call.line("a trust list of 1 MiB at most, in UTF-8", TRUST_LIST_LEN_MAX)?;
+    let taken = call.shared.agent.import_trust(text, &call.caller.reporter, Time::now()).await?;
+    Ok(Json(taken))
 }
 
 fn site_of(text: &str) -> Result<SiteId, Refusal> {
