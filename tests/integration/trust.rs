@@ -49,7 +49,7 @@ fn what_one_site_exports_another_takes_over() {
         assert_eq!((&taken["vouched"], &taken["credits"]), (&1.into(), &2.into()));
         let again = import(&to, &[line(&friend, false, -1.0)]).json();
         assert_eq!((&again["vouched"], &again["credits"]), (&0.into(), &0.into()));
-        agent.stop();
+        let _ = agent.stop();
     }
     // All of it is on the disk.
     let _to = to.serve();
