@@ -1,7 +1,8 @@
 # make demo       a real agent, visibly at work (under a minute after the build)
 # make test       what CI runs: reduced repetitions, and says so
 # make test-full  every number as written
-# make sim-large  the peer catalog's simulator with 10,000 nodes (release; 8 GB of memory)
+# make sim-large  the peer catalog's simulator with 10,000 nodes, and 1,000 sites among liars
+#                 (release; 8 GB of memory; more than an hour)
 # make man        manual pages and completions into target/share
 # make xpi        the Thunderbird extension: target/novacula.xpi
 # make lint       formatting, clippy, licences and advisories (where cargo-deny is installed)
@@ -27,6 +28,7 @@ sim-large:
 	target/release/sim --sites 10000 --mails 300 --deadline 500 --after 5 flow
 	target/release/sim --sites 1000 --mails 1000 crash
 	target/release/sim --sites 1000 --mails 1000 churn
+	target/release/sim --sites 1000 deceit
 
 lint:
 	cargo fmt --all --check
