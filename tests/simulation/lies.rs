@@ -23,7 +23,10 @@ fn honest_sites_reach_what_an_oracle_that_trusts_everybody_does() {
 #[test]
 fn identities_without_a_vouch_flip_no_verdict() {
     for networks in [1, 500] {
-        assert_eq!(sybils(SIZE, seed(2), 1_000, networks), (0, 0), "{networks} networks");
+        let found = sybils(SIZE, seed(2), 1_000, networks);
+        assert_eq!((found.wanted, found.spam), (0, 0), "{networks} networks: {found:?}");
+        // They push out what newcomers saw, whose silence spoke for a few copies of spam.
+        assert!(found.righted <= 10, "{networks} networks: {found:?}");
     }
 }
 
