@@ -127,8 +127,8 @@ impl Graph {
         mass
     }
 
-    /// Standing of every site by its mass, and what it gives to each that it vouches for.
-    fn standings(&self, near: &Near, established: &[bool]) -> (Vec<f64>, Vec<f64>) {
+    /// Mass of every site, its standing by that, and what it gives to each that it vouches for.
+    fn standings(&self, near: &Near, established: &[bool]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let counts: Vec<bool> = near.iter().zip(established).map(|(a, b)| *a || *b).collect();
         // What a site two steps away says of others as near as itself counts once it does: two
         // guests of one's friends must not make each other more than that.
@@ -165,7 +165,7 @@ impl Graph {
         standings.iter_mut().for_each(|standing| *standing = standing.min(1.0));
         direct.iter().for_each(|at| standings[*at] = 1.0);
         standings[0] = 1.0;
-        (standings, given)
+        (mass, standings, given)
     }
 
     /// Branch and depth of every site: nearest first, and of several parents the one that gives
@@ -221,17 +221,16 @@ impl Walk {
         // each other.
         let near = graph.near();
         let mut established = graph.direct();
-        let (mut standings, mut given) = graph.standings(&near, &established);
+        let (mut mass, mut standings, mut given) = graph.standings(&near, &established);
         for _ in 0..ROUNDS_MAX {
             let now = standings.iter().map(|one| *one >= ESTABLISHED_MIN).collect();
             if now == established {
                 break;
             }
             established = now;
-            (standings, given) = graph.standings(&near, &established);
+            (mass, standings, given) = graph.standings(&near, &established);
         }
-        let counts: Vec<bool> = near.iter().zip(&established).map(|(a, b)| *a || *b).collect();
-        let branches = graph.branches(&graph.mass(&counts));
+        let branches = graph.branches(&mass);
         let mut of = HashMap::new();
         for at in 1..graph.sites.len() {
             if let Some((branch, depth)) = branches[at] {
