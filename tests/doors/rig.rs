@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use novacula_tests::golden;
+use novacula_tests::harness::{Place, novacula};
 pub(crate) use novacula_tests::rig::Net;
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -49,6 +50,18 @@ impl Drop for Daemon {
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
     }
+}
+
+/// An agent in the private network, with its settings in the file `config`.
+pub(crate) fn serve(net: &Net, place: &Place, config: &str) -> Daemon {
+    let mut agent = net.command(novacula());
+    agent
+        .args(["serve", "--config", config])
+        .env("NOVACULA_DATA_DIR", place.data_dir())
+        .env("NOVACULA_SOCKET", place.socket());
+    let agent = Daemon::start(&mut agent, &place.path().join("log"));
+    wait_for("the agent", || place.socket().exists().then_some(()));
+    agent
 }
 
 /// Waits until `there` gives something.

@@ -1,21 +1,15 @@
 //! A hostile page in an ordinary browser on the person's own machine: it may not speak to the agent,
 //! not even blindly.
 
-use novacula_tests::harness::{Place, novacula};
+use novacula_tests::harness::Place;
 
-use crate::rig::{Daemon, Net, both, run_with, text, wait_for};
+use crate::rig::{Daemon, Net, both, run_with, serve, text, wait_for};
 
 #[test]
 fn a_hostile_page_is_refused() {
     let (place, net) = (Place::new(), Net::new());
     let config = place.file("novacula.toml", b"listen_tcp = \"127.0.0.1:8825\"\nlog = \"debug\"\n");
-    let mut agent = net.command(novacula());
-    agent
-        .args(["serve", "--config", &config])
-        .env("NOVACULA_DATA_DIR", place.data_dir())
-        .env("NOVACULA_SOCKET", place.socket());
-    let _agent = Daemon::start(&mut agent, &place.path().join("log"));
-    wait_for("the agent", || place.socket().exists().then_some(()));
+    let _agent = serve(&net, &place, &config);
     let mut pages = net.command("python3");
     pages.args(["-m", "http.server", "--bind", "127.0.0.1", "9000", "--directory"]);
     pages.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/doors"));

@@ -3,9 +3,9 @@
 
 use std::process::{Command, Output};
 
-use novacula_tests::harness::{Place, novacula};
+use novacula_tests::harness::Place;
 
-use crate::rig::{Daemon, Net, both, contrib, mail, run_with, text, wait_for};
+use crate::rig::{Daemon, Net, both, contrib, mail, run_with, serve, text, wait_for};
 
 /// A client over TLS: method, path, host and further fields; prints status and body.
 const CLIENT: &str = r#"
@@ -52,13 +52,7 @@ fn over_tls_through_nginx() {
     let _nginx = Daemon::start(net.command("nginx").args(["-c", &config]), &log);
     let settings = b"listen_tcp = \"127.0.0.1:8825\"\ntcp_hosts = [\"novacula.example.org\"]\n";
     let settings = place.file("novacula.toml", settings);
-    let mut agent = net.command(novacula());
-    agent
-        .args(["serve", "--config", &settings])
-        .env("NOVACULA_DATA_DIR", place.data_dir())
-        .env("NOVACULA_SOCKET", place.socket());
-    let _agent = Daemon::start(&mut agent, &place.path().join("log"));
-    wait_for("the agent", || place.socket().exists().then_some(()));
+    let _agent = serve(&net, &place, &settings);
 
     let ask = |args: &[&str], body: &[u8]| -> Output {
         let mut client = net.command("python3");

@@ -6,7 +6,7 @@ use std::process::Command;
 use novacula_tests::golden;
 use novacula_tests::harness::{Place, novacula};
 
-use crate::rig::{Daemon, Net, both, contrib, run_with, text, wait_for};
+use crate::rig::{Net, both, contrib, run_with, serve, text};
 
 /// Runs a script of contrib and gives its last line.
 fn script(name: &str, args: &[&str]) -> String {
@@ -22,13 +22,7 @@ fn junk_reports_not_junk_revokes_and_the_panel_tells() {
     script("thunderbird/build", &[&xpi]);
     let python = script("test-venv", &[]);
     let config = place.file("novacula.toml", b"listen_tcp = \"127.0.0.1:8825\"\nlog = \"debug\"\n");
-    let mut agent = net.command(novacula());
-    agent
-        .args(["serve", "--config", &config])
-        .env("NOVACULA_DATA_DIR", place.data_dir())
-        .env("NOVACULA_SOCKET", place.socket());
-    let _agent = Daemon::start(&mut agent, &place.path().join("log"));
-    wait_for("the agent", || place.socket().exists().then_some(()));
+    let _agent = serve(&net, &place, &config);
 
     let mut driver = net.command(python);
     driver
