@@ -62,6 +62,13 @@ fn what_leaves_is_what_explain_said() {
     let said = unhex(explained["would_send"].as_str().unwrap());
     let statement = Statement::decode(&[&said[..], &[0; SIGNATURE_LEN]].concat()).unwrap();
     let keys: BTreeSet<Key> = statement.keys().iter().copied().collect();
+    // What is asked for: the statement's keys, and in the first 72 h of a week also last week's.
+    let asked = explained["would_ask"].as_array().unwrap();
+    let asked: BTreeSet<Key> = asked
+        .iter()
+        .map(|key| Key(u64::from_le_bytes(unhex(key.as_str().unwrap()).try_into().unwrap())))
+        .collect();
+    assert!(asked.is_superset(&keys), "{asked:?} {keys:?}");
     let before = frames(&places[0]).len();
     voices[0].deliver(77);
     let sent = frames(&places[0]).split_off(before);
@@ -70,7 +77,7 @@ fn what_leaves_is_what_explain_said() {
     assert_eq!(observed.len(), 2, "one request for each responsible peer: {sent:?}");
     for frame in observed {
         let Request::Observe(found) = Request::decode(frame).unwrap() else { panic!("{frame:?}") };
-        assert!(found.keys.iter().all(|key| keys.contains(key)), "a key that was not explained");
+        assert!(found.keys.iter().all(|key| asked.contains(key)), "a key that was not explained");
         let signed = match &found.said {
             Said::Whole(signed) => {
                 assert_eq!(signed[..signed.len() - SIGNATURE_LEN], said[..]);
@@ -88,10 +95,12 @@ fn what_leaves_is_what_explain_said() {
         };
         // Nothing but what was explained: the frame made of that alone is the same, byte for byte.
         let all = u64::MAX >> (64 - found.keys.len());
+        let stated = (found.keys.iter().enumerate())
+            .fold(0, |mask, (at, key)| mask | u64::from(keys.contains(key)) << at);
         let predicted = Observe {
             keys: found.keys.clone(),
             ask: all,
-            under: all,
+            under: stated,
             said: signed,
             inline: found.inline,
             known: Vec::new(),

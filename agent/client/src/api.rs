@@ -365,6 +365,11 @@ pub struct Explanation {
     /// The exact bytes that a sighting would put on the wire, in hexadecimal, unsigned; empty
     /// when nothing would be sent.
     pub would_send: String,
+    /// Every key that it would ask for, in the order of a frame, each as its 8 bytes on the wire in
+    /// hexadecimal: those of `would_send`, and for 72 h after the weekly change of salt as many of
+    /// the former salt. Empty when nothing would be sent.
+    #[serde(default)]
+    pub would_ask: Vec<String>,
     /// The judgement, term by term.
     pub terms: Vec<Term>,
     /// Sum of the terms, in nats.

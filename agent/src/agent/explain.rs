@@ -1,6 +1,6 @@
 //! Everything about one mail, for people who want to argue with a verdict.
 
-use novacula_catalog::{Time, judge};
+use novacula_catalog::{Key, Probe, Time, judge};
 use novacula_client::{Digests, Explanation, Term};
 
 use super::{Agent, Caller, rates_for, sends};
@@ -24,7 +24,6 @@ impl Agent {
                 state.site.clone().sight(&matches, &read.probe, read.facts, caller.recipients, now)
             })
             .flatten();
-        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Explanation {
             check: verdict::answer(
                 &read.circumstances,
@@ -36,7 +35,8 @@ impl Agent {
             links: read.canonical.links.iter().map(link_text).collect(),
             fingerprint: digests(&read.canonical, &read.fingerprint),
             would_send: stated
-                .map_or_else(String::new, |witness| hex(self.identity.body(&witness.statement))),
+                .map_or_else(String::new, |witness| hex(&self.identity.body(&witness.statement))),
+            would_ask: if sends(&read) { asked(&read.probe) } else { Vec::new() },
             terms: judgement.terms.iter().map(term).collect(),
             odds_nats: judgement.odds_nats,
             threshold_nats: settings.rates.threshold_nats,
@@ -45,6 +45,17 @@ impl Agent {
             canonical: read.canonical.text,
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The keys to look up, as frames carry them.
+fn asked(probe: &Probe) -> Vec<String> {
+    let mut keys: Vec<Key> = probe.keys().collect();
+    keys.dedup();
+    keys.iter().map(|key| hex(&key.0.to_le_bytes())).collect()
 }
 
 /// Digests that stand in much of this site's accepted mail, by engine: no match rests on them.

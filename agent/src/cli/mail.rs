@@ -264,6 +264,11 @@ fn explanation(all: &Explanation) -> String {
     lines.push("\na sighting would send (hexadecimal, before signature and encryption):".into());
     let sent = if all.would_send.is_empty() { "nothing" } else { &all.would_send };
     lines.push(format!("  {sent}"));
+    lines.push("\nand ask its peers for these keys:".into());
+    if all.would_ask.is_empty() {
+        lines.push("  none".into());
+    }
+    lines.extend(all.would_ask.chunks(4).map(|keys| format!("  {}", keys.join(" "))));
     lines.push("\njudgement, log odds of spam in nats:".into());
     for term in &all.terms {
         let site: String = term.site.chars().take(16).collect();
