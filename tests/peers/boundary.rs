@@ -45,6 +45,14 @@ fn frames(place: &Place) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+/// The keys that `explain` says it would ask for.
+fn foretold(explained: &serde_json::Value) -> BTreeSet<Key> {
+    let keys = explained["would_ask"].as_array().unwrap().iter();
+    keys.map(|key| unhex(key.as_str().unwrap()).try_into().unwrap())
+        .map(|key| Key(u64::from_le_bytes(key)))
+        .collect()
+}
+
 #[test]
 fn what_leaves_is_what_explain_said() {
     let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
@@ -63,11 +71,7 @@ fn what_leaves_is_what_explain_said() {
     let statement = Statement::decode(&[&said[..], &[0; SIGNATURE_LEN]].concat()).unwrap();
     let keys: BTreeSet<Key> = statement.keys().iter().copied().collect();
     // What is asked for: the statement's keys, and in the first 72 h of a week also last week's.
-    let asked = explained["would_ask"].as_array().unwrap();
-    let asked: BTreeSet<Key> = asked
-        .iter()
-        .map(|key| Key(u64::from_le_bytes(unhex(key.as_str().unwrap()).try_into().unwrap())))
-        .collect();
+    let asked = foretold(&explained);
     assert!(asked.is_superset(&keys), "{asked:?} {keys:?}");
     let before = frames(&places[0]).len();
     voices[0].deliver(77);
