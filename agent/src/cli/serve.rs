@@ -29,6 +29,10 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         .build()
         .context("start the runtime")?;
     let ended = runtime.block_on(async {
+        // First of all: who sees the socket may stop the program, too.
+        let hangup = signal(SignalKind::hangup()).context("start the signal handlers")?;
+        let mut terminate = signal(SignalKind::terminate()).context("start the signal handlers")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("start the signal handlers")?;
         let agent = Arc::new(Agent::open(&config, Time::now())?);
         let access = Access { mode: 0o660, owner: "", group: &config.socket_group };
         let (listener, refused) = bind(&config.socket, &access)?;
@@ -42,9 +46,6 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
         };
         let site = agent.status().await.site;
         let (reload, reloads) = mpsc::channel(1);
-        let hangup = signal(SignalKind::hangup()).context("start the signal handlers")?;
-        let mut terminate = signal(SignalKind::terminate()).context("start the signal handlers")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("start the signal handlers")?;
         let reloading = tokio::spawn(reload_on(hangup, global.config_paths(), filter, reload));
         info!(site, socket = %config.socket.display(), data_dir = %config.data_dir.display(), "ready");
         let stop = async {
