@@ -163,9 +163,9 @@ impl Target {
         }
     }
 
-    /// Hands the node an event.
-    pub fn event(&mut self, event: Event) {
-        let _ = self.node.handle(event, self.now, &mut self.rng);
+    /// Hands the node an event, gives what it wants done.
+    pub fn event(&mut self, event: Event) -> Vec<Action> {
+        self.node.handle(event, self.now, &mut self.rng)
     }
 
     /// Lets time pass.

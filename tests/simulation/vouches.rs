@@ -2,7 +2,9 @@
 //! does.
 
 use novacula_catalog::node::wire::{Gossip, MEMBER_BUCKETS, Request, Response};
-use novacula_catalog::node::{Config, Event, GossipId, Topic};
+use novacula_catalog::node::{
+    Action, CallId, Config, Event, Failure, GossipId, NodeId, RequestId, Topic,
+};
 use novacula_catalog::{
     Copies, Facts, Identity, Key, Kind, MailId, SiteId, Statement, Time, VOUCH_KEEP_SECS, VouchList,
 };
@@ -62,6 +64,41 @@ fn only_a_later_true_and_timely_list_of_somebody_known_is_taken() {
     assert!(held(&mut target, &peers[2], &stranger).is_some(), "somebody vouches for him");
     let counters = target.node.counters();
     assert_eq!((counters.vouches_refused, counters.vouches_false), (3, 1));
+}
+
+/// Whom the node asks for his table.
+fn asks(actions: Vec<Action>) -> Option<(NodeId, RequestId)> {
+    actions.into_iter().find_map(|action| match action {
+        Action::Send { to, request, frame, .. } => {
+            let asks = matches!(Request::decode(&frame), Ok(Request::Vouches { .. }));
+            asks.then_some((to, request))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn who_has_another_table_and_does_not_answer_is_asked_again() {
+    let peers: Vec<Peer> = (0..40).map(Peer::new).collect();
+    let mut target = Target::new(&peers, Config::default());
+    // Its own first comparison finds nothing new.
+    target.now.ms = 60_000;
+    let (_, request) = asks(target.event(Event::Tick)).expect("it compares");
+    let same = Response::VouchLists { more: false, lists: Vec::new(), proofs: Vec::new() };
+    target.event(Event::Response { request, frame: same.encode() });
+    target.now.ms = 120_000;
+    let ask = Request::Vouches { after: SiteId([0; 32]), sums: Box::new([1; MEMBER_BUCKETS]) };
+    let peer = peers[3].id();
+    let request = Event::Request { peer, call: CallId(9), frame: ask.encode() };
+    let mut asked = asks(target.event(request));
+    for _ in 0..3 {
+        let (to, request) = asked.expect("it asks");
+        assert_eq!(to, peer);
+        target.event(Event::Failed { request, why: Failure::Timeout });
+        target.now.ms += 1_000;
+        asked = asks(target.event(Event::Tick));
+    }
+    assert_eq!(asked, None, "who is gone is let be in the end");
 }
 
 #[test]

@@ -467,10 +467,8 @@ impl Node {
             Pending::Fetch { job: Some(job), tags } => self.fetched(job, to, &tags, &[], now),
             Pending::Fetch { job: None, tags } => self.repaired(to, &tags, &[], now),
             Pending::Offer { here, refs } => self.offer_failed(to, here, refs),
-            Pending::Hello
-            | Pending::Digest { .. }
-            | Pending::Members
-            | Pending::Vouches { .. } => {}
+            Pending::Vouches { .. } => self.vouches_unheard(to),
+            Pending::Hello | Pending::Digest { .. } | Pending::Members => {}
         }
     }
 }

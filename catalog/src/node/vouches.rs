@@ -32,6 +32,9 @@ const SYNC_MS: (u64, u64) = (1_000, 600_000);
 const SOON_MS: u64 = 10_000;
 /// How long a peer has to answer, in milliseconds.
 const ASK_MS: u64 = 5_000;
+/// How often a peer that did not answer is asked again before others are: its connection may be one
+/// that its crash left behind, and what it holds may be nowhere else.
+const TRIES_MAX: u8 = 3;
 /// How often it is found out anew, at the bound, whom vouches lead to, in milliseconds.
 const REACH_MS: u64 = 60_000;
 
@@ -55,6 +58,9 @@ pub(crate) struct Vouches {
     synced: bool,
     /// This comparison has brought something.
     news: bool,
+    /// Who did not answer and is asked again, and how often that was in a row.
+    owed: Option<NodeId>,
+    tries: u8,
     /// Sites that vouches of this one lead to, and when that was found out.
     reached: (HashSet<SiteId>, u64),
 }
@@ -300,11 +306,13 @@ impl Node {
 
     /// Compares tables with somebody, when it is due.
     pub(crate) fn compare_vouches(&mut self, now: Now, rng: &mut fastrand::Rng) {
-        let wait = if self.vouches.synced { SYNC_MS.1 } else { SYNC_MS.0 };
+        let at_rest = self.vouches.synced && self.vouches.owed.is_none();
+        let wait = if at_rest { SYNC_MS.1 } else { SYNC_MS.0 };
         if now.ms < self.vouches.sync_ms.saturating_add(wait) {
             return;
         }
-        let Some(partner) = self.any_member(rng) else { return };
+        let owed = self.vouches.owed.take();
+        let Some(partner) = owed.or_else(|| self.any_member(rng)) else { return };
         self.vouches.sync_ms = now.ms;
         self.vouches.news = false;
         self.ask_vouches(partner, SiteId([0; 32]), now);
@@ -313,6 +321,16 @@ impl Node {
     fn ask_vouches(&mut self, partner: NodeId, after: SiteId, now: Now) {
         let request = Request::Vouches { after, sums: Box::new(self.vouches.sums.0) };
         self.send(partner, &request, Purpose::Members, Pending::Vouches { after }, ASK_MS, now);
+    }
+
+    /// A peer did not answer.
+    pub(crate) fn vouches_unheard(&mut self, partner: NodeId) {
+        self.vouches.tries += 1;
+        if self.vouches.tries < TRIES_MAX {
+            self.vouches.owed = Some(partner);
+        } else {
+            self.vouches.tries = 0;
+        }
     }
 
     /// Gives the lists and proofs of the parts that differ, by site, from the one after `after`.
@@ -359,6 +377,7 @@ impl Node {
         proofs: Vec<Proof>,
         now: Now,
     ) {
+        self.vouches.tries = 0;
         let mut last = after;
         for signed in lists {
             match self.take_list(signed, now) {
