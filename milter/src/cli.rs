@@ -128,11 +128,12 @@ fn serve(cli: &Cli) -> anyhow::Result<()> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(async {
-        let bound = listen::bind(&config.listener).await?;
+        // First of all: who sees the sockets may stop the program, too.
         let handlers = "start the signal handlers";
         let hangup = signal(SignalKind::hangup()).context(handlers)?;
         let mut terminate = signal(SignalKind::terminate()).context(handlers)?;
         let mut interrupt = signal(SignalKind::interrupt()).context(handlers)?;
+        let bound = listen::bind(&config.listener).await?;
         let (reload, reloads) = mpsc::channel(1);
         for listener in &bound {
             info!(listener = listener.name(), agent = %config.agent_socket.display(), "ready");
