@@ -60,7 +60,9 @@ impl Lan {
              nft add table ip wall\n\
              nft 'add chain ip wall pass {{ type filter hook forward priority 0; policy drop; }}'\n\
              nft add rule ip wall pass iif in0 accept\n\
-             nft add rule ip wall pass ct state established,related accept"
+             nft add rule ip wall pass ct state established,related accept\n\
+             nft 'add chain ip wall own {{ type filter hook input priority 0; }}'\n\
+             nft add rule ip wall own iif eth0 ct state new meta l4proto {{ tcp, udp }} drop"
         );
         shell(self.site(n).command("sh"), &router);
         let own = format!(

@@ -264,7 +264,7 @@ fn explanation(all: &Explanation) -> String {
     lines.push("\na sighting would send (hexadecimal, before signature and encryption):".into());
     let sent = if all.would_send.is_empty() { "nothing" } else { &all.would_send };
     lines.push(format!("  {sent}"));
-    lines.push("\nand ask its peers for these keys:".into());
+    lines.push("\nand ask its peers for these keys (for 72 h after the weekly change of salt twice as many):".into());
     if all.would_ask.is_empty() {
         lines.push("  none".into());
     }

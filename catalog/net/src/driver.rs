@@ -21,7 +21,7 @@ use crate::address::{forms, node_of, peer_of};
 use crate::behaviour::{Behaviour, Names};
 use crate::handle::{Answer, Ask, Told, View};
 use crate::record::Recorder;
-use crate::start::{Settings, reachable};
+use crate::start::{Settings, is_relayed, reachable};
 
 /// Longest time between two ticks of the node.
 const TICK_MAX: Duration = Duration::from_secs(1);
@@ -52,6 +52,7 @@ macro_rules! counts {
 counts! {
     connections_made: "Connections made, by either side.",
     connections_quic: "Of which over QUIC.",
+    connections_punched: "Direct connections through two NATs, made with a relay's help.",
     connections_tcp: "Of which over TCP.",
     connections_refused: "Connections refused at a bound.",
     dials_failed: "Addresses that could not be connected to.",
@@ -394,7 +395,12 @@ impl Driver {
     pub(crate) fn addresses(&self) -> Vec<String> {
         match self.settings.announce.is_empty() {
             false => self.settings.announce.iter().map(ToString::to_string).collect(),
-            true => reachable(self.swarm.external_addresses().chain(self.swarm.listeners())),
+            true => {
+                // Behind a NAT nobody can dial what this host listens at; who tried would wait.
+                let heard = self.swarm.listeners();
+                let heard = heard.filter(|one| !self.settings.behind_nat || is_relayed(one));
+                reachable(self.swarm.external_addresses().chain(heard))
+            }
         }
     }
 

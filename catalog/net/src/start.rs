@@ -148,6 +148,10 @@ pub(crate) fn reachable<'a>(addresses: impl Iterator<Item = &'a Multiaddr>) -> V
     others.into_iter().map(ToString::to_string).collect()
 }
 
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
 pub(crate) fn is_local(address: &Multiaddr) -> bool {
     address.iter().any(|part| match part {
         Protocol::Ip4(address) => address.is_loopback() || address.is_link_local(),

@@ -7,7 +7,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, Message, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, ListenError, SwarmEvent};
-use libp2p::{PeerId, gossipsub, identify, kad, mdns, relay};
+use libp2p::{PeerId, dcutr, gossipsub, identify, kad, mdns, relay};
 use novacula_catalog::node::{CallId, Event, Failure, GossipId};
 
 use crate::address::{ip_of, node_of};
@@ -140,6 +140,9 @@ impl Driver {
                 kad::Event::RoutablePeer { peer, address }
                 | kad::Event::PendingRoutablePeer { peer, address },
             ) => self.found(peer, vec![address]),
+            BehaviourEvent::Dcutr(dcutr::Event { result: Ok(_), .. }) => {
+                self.counts.connections_punched += 1;
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
                     self.found(peer, vec![address]);

@@ -10,6 +10,8 @@ use super::lan::{Lan, shell};
 use super::sites::{GROUP_KEY, PORT, Voice, wait_met};
 
 const MEET_TIME_MAX: Duration = Duration::from_secs(30);
+/// A first try at an address that leads nowhere may take 10 s, and so may each of three at the hole.
+const HOLE_TIME_MAX: Duration = Duration::from_secs(90);
 
 fn config(listen: &[String], bootstrap: &str, more: &str) -> String {
     let listen: Vec<String> = listen.iter().map(|address| format!("{address:?}")).collect();
@@ -173,4 +175,37 @@ fn a_site_behind_a_nat_takes_part_through_a_relay() {
     let punched = voices[2].peers().peers.iter().filter(|peer| peer.connected).count();
     println!("behind the NAT: {punched} peers connected; mail {number} was seen by all three");
     drop((open, inside));
+}
+
+#[test]
+fn two_sites_behind_nats_make_a_direct_connection() {
+    let lan = Lan::new(3);
+    let hidden: [Net; 2] = [lan.behind(2), lan.behind(3)];
+    let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let listen = quic_and_tcp("/ip4/10.9.0.1");
+    let open = places[0].serve_in(Some(lan.site(1)), &config(&listen, "", "relay = true\n"));
+    let inside: Vec<Daemon<'_>> = [2, 3]
+        .map(|n| {
+            let listen = quic_and_tcp(&format!("/ip4/192.168.{n}.2"));
+            let settings = config(&listen, "10.9.0.1", "behind_nat = true\n");
+            places[n - 1].serve_in(Some(&hidden[n - 2]), &settings)
+        })
+        .into();
+    let mut voices: Vec<Voice> = places.iter().map(Voice::of).collect();
+    for voice in &mut voices {
+        wait_until("all three are known", MEET_TIME_MAX, || state(voice).up == 3);
+    }
+    let mut number = 0;
+    wait_until("a hole is punched", HOLE_TIME_MAX, || {
+        number += 1; // Who has mail asks the other.
+        voices[1..].iter_mut().for_each(|voice| drop(voice.deliver(number)));
+        voices[1..].iter_mut().any(|voice| voice.counter("connections_punched") > 0)
+    });
+    // It bears mail when nobody relays any more.
+    drop(open);
+    wait_until("one hears of the other's mail", MEET_TIME_MAX, || {
+        number += 1;
+        (voices[1].deliver(number).0.spread, voices[2].deliver(number).0.spread) == (1, 2)
+    });
+    drop(inside);
 }
