@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use novacula_catalog::node::wire::{Observe, Refusal, Request, Response, Said, Standing};
 use novacula_catalog::node::{
-    Action, CallId, Config, Event, Group, HostCertificate, MemberRecord, Node, NodeId, Now,
+    Action, CallId, Config, Event, Group, HostCertificate, Keep, MemberRecord, Node, NodeId, Now,
     Observation, Start,
 };
 use novacula_catalog::{
@@ -86,6 +86,8 @@ pub struct Target {
     calls: u64,
     /// Peers that it banned.
     pub banned: Vec<NodeId>,
+    /// What it wanted kept.
+    pub kept: Vec<Keep>,
 }
 
 impl Target {
@@ -98,7 +100,24 @@ impl Target {
     /// The same; peers that have not their site's key, by place, with the lane that they have.
     #[must_use]
     pub fn in_lanes(peers: &[Peer], lanes: &[(usize, u16)], config: Config) -> Self {
-        let own = Peer::new(60_000);
+        Self::holding(peers, lanes, Vec::new(), config)
+    }
+
+    /// The site of every target.
+    #[must_use]
+    pub fn own() -> Peer {
+        Peer::new(60_000)
+    }
+
+    /// The same; it holds these lists of vouches from its last start.
+    #[must_use]
+    pub fn holding(
+        peers: &[Peer],
+        lanes: &[(usize, u16)],
+        vouches: Vec<Vec<u8>>,
+        config: Config,
+    ) -> Self {
+        let own = Self::own();
         let mut rng = fastrand::Rng::with_seed(1);
         let at = |number: usize| -> IpAddr {
             let byte = |value: usize| u8::try_from(value % 256).unwrap_or(0);
@@ -123,14 +142,14 @@ impl Target {
             boot: NOW,
             outbox: Vec::new(),
             members,
-            vouches: Vec::new(),
+            vouches,
             proofs: Vec::new(),
             addresses: vec!["own".to_owned()],
         };
         let now = Now { wall: NOW, ms: 1_000 };
         let mut node = Node::new(start, config, now, &mut rng);
         let _ = node.handle(Event::Tick, now, &mut rng);
-        Self { node, now, rng, calls: 0, banned: Vec::new() }
+        Self { node, now, rng, calls: 0, banned: Vec::new(), kept: Vec::new() }
     }
 
     /// Sends a frame as `peer`, gives the answer.
@@ -146,6 +165,7 @@ impl Target {
                     answer = Response::decode(&frame).ok();
                 }
                 Action::Ban { peer, .. } => self.banned.push(peer),
+                Action::Keep(keep) => self.kept.push(keep),
                 _ => {}
             }
         }

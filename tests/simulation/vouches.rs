@@ -101,6 +101,31 @@ fn who_has_another_table_and_does_not_answer_is_asked_again() {
     assert_eq!(asked, None, "who is gone is let be in the end");
 }
 
+/// A refusal was once counted also where room was made and the list was taken.
+#[test]
+fn where_room_is_made_nothing_counts_as_refused() {
+    let peers: Vec<Peer> = (0..5).map(Peer::new).collect();
+    let own = Target::own().site;
+    // Home vouches for the second peer, and nobody for the third.
+    let home = VouchList::new(own.site(), NOW, [peers[1].site.site()]).sign(&own);
+    let mut lists = vec![home];
+    // As many lists of others as a node holds; what was held at the last start was checked then.
+    lists.extend((1..20_000u32).map(|number| {
+        let mut key = [0xee; 32];
+        key[28..].copy_from_slice(&number.to_be_bytes());
+        let list = VouchList::new(SiteId(key), NOW, []);
+        list.sign(&own)
+    }));
+    let mut target = Target::holding(&peers, &[], lists, Config::default());
+    assert_eq!(target.node.counters().vouch_lists, 20_000);
+    let refused = |target: &Target| target.node.counters().vouches_refused;
+    hear(&mut target, &peers[0], &Gossip::Vouches(list(&peers[1].site, NOW, &[9])));
+    assert_eq!((target.node.counters().vouches_taken, refused(&target)), (1, 0));
+    hear(&mut target, &peers[0], &Gossip::Vouches(list(&peers[2].site, NOW, &[9])));
+    assert_eq!((target.node.counters().vouches_taken, refused(&target)), (1, 1));
+    assert_eq!(target.node.counters().vouch_lists, 20_000);
+}
+
 #[test]
 fn lists_and_proofs_reach_everybody_and_who_comes_later() {
     let mut world = World::new(options(5, 30, Faults::all()));

@@ -230,8 +230,8 @@ impl Node {
         }
         let Ok(list) = self.config.verifier.vouches(signed) else { return Taken::False };
         if self.vouches.lists.len() >= LISTS_MAX && self.vouches.made(&list.site).is_none() {
-            self.counters.vouches_refused += 1;
             let Some(gone) = self.vouches.make_room(home, &list.site, now) else {
+                self.counters.vouches_refused += 1;
                 return Taken::Refused;
             };
             self.out.push(Action::Keep(Keep::Unvouched { site: gone }));
