@@ -54,6 +54,34 @@ fn golden_requests() {
     );
 }
 
+/// Numbers of 64 bits from 1 on, as they stand in a frame.
+fn counted(count: u64) -> String {
+    (1..=count).map(|number| hex(&number.to_le_bytes())).collect()
+}
+
+#[test]
+fn golden_comparisons() {
+    let digest = Request::Digest {
+        first: Key(5),
+        last: Key(7),
+        sums: std::array::from_fn(|at| at as u64 + 1),
+    };
+    let keys = "0500000000000000 0700000000000000";
+    golden_request(&digest, &format!("01 05 {keys} {}", counted(16)));
+    let sums = || Box::new(std::array::from_fn(|at| at as u64 + 1));
+    let members = Request::Members { start: 3, sums: sums() };
+    golden_request(&members, &format!("01 06 03 {}", counted(64)));
+    let vouches = Request::Vouches { after: SiteId([0xaa; 32]), sums: sums() };
+    golden_request(&vouches, &format!("01 07 {} {}", "aa".repeat(32), counted(64)));
+    let one = Ref { key: Key(1), tag: Tag(2), home: Key(3) };
+    golden_response(&Response::Refs(true, vec![one]), &format!("01 85 01 0100 {}", counted(3)));
+    let listed = Response::MemberList(false, vec![vec![7, 8]]);
+    golden_response(&listed, "01 86 00 0100 0200 0708");
+    let welcome = Response::Welcome { version: 1, record: vec![1, 2], seen: None };
+    golden_response(&welcome, "01 81 01 0200 0102 00");
+    golden_gossip(&Gossip::Member(vec![1, 2]), "01 41 0200 0102");
+}
+
 fn pointer() -> Pointer {
     let (tag, home) = (Tag(2), Key(3));
     Pointer { tag, home, opinion: true, here: false, trusted: true, under: 2 }
