@@ -10,6 +10,7 @@ use novacula_tests::simulation::{Faults, Options, World};
 
 mod attacks;
 mod lies;
+mod shelf;
 mod vouches;
 
 fn full() -> bool {
