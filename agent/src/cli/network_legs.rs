@@ -97,7 +97,11 @@ fn trust(state: &NetworkState) -> Leg {
                 .to_owned()
         }
         Some(count) => {
-            format!("{count} other sites count, {lists} say whom they vouch for: novacula peers --trust")
+            let count = match count {
+                1 => "1 other site counts".to_owned(),
+                count => format!("{count} other sites count"),
+            };
+            format!("{count}; lists of vouches held: {lists}; more: novacula peers --trust")
         }
     };
     Leg::new("trust", true, text)

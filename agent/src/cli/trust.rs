@@ -79,6 +79,7 @@ fn table(reply: &TrustReply) {
     }
     match reply.counting {
         0 => out("nobody's word counts here but your own: novacula vouch SITE, for whom you know"),
+        1 => out("1 site counts by itself, beside your own"),
         count => out(&format!("{count} sites count by themselves, beside your own")),
     }
 }
