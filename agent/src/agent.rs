@@ -7,6 +7,7 @@
 mod error;
 mod explain;
 mod invite;
+mod join;
 mod learn;
 mod lock;
 mod opinion;
@@ -80,8 +81,8 @@ pub struct Caller {
 
 pub use error::AgentError;
 pub use explain::digests;
+pub use join::JoinError;
 pub use opinion::Deed;
-pub use peers::JoinError;
 
 /// Mails longer than this are read where waiting does no harm, in bytes.
 pub(crate) const LONG_MAIL: usize = 256 << 10;

@@ -3,7 +3,7 @@
 //! ever logged; a mail is named by its first digest.
 
 use novacula_catalog::SiteId;
-use novacula_catalog::node::NodeId;
+use novacula_catalog::node::{InviteId, NodeId};
 use novacula_client::{Check, OpinionReply};
 use tracing::{debug, error, info, warn};
 
@@ -62,6 +62,10 @@ pub(crate) fn equivocator(site: &SiteId) {
 }
 
 /// A site's word counts from now on, or no longer.
+pub(crate) fn invited(id: &InviteId, by: &str) {
+    info!(%id, by = %by.escape_debug(), "invited a site");
+}
+
 pub(crate) fn vouched(site: &SiteId, by: &str, removed: bool) {
     info!(%site, by = %by.escape_debug(), removed, "vouched");
 }

@@ -108,10 +108,17 @@ impl IntoResponse for Refusal {
 impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
         let status = match &error {
-            AgentError::Pattern(_) | AgentError::TrustList(..) => StatusCode::BAD_REQUEST,
+            AgentError::Pattern(_)
+            | AgentError::TrustList(..)
+            | AgentError::Note(_)
+            | AgentError::InviteDays(_) => StatusCode::BAD_REQUEST,
             AgentError::NotAdministrator(_) | AgentError::Code => StatusCode::FORBIDDEN,
-            AgentError::NoToken => StatusCode::NOT_FOUND,
-            AgentError::TooManyTokens(_) => StatusCode::CONFLICT,
+            AgentError::NoToken | AgentError::NoInvite => StatusCode::NOT_FOUND,
+            AgentError::TooManyTokens(_)
+            | AgentError::TooManyVouches(..)
+            | AgentError::TooManyInvites(_)
+            | AgentError::NoSiteKey
+            | AgentError::NoAddress => StatusCode::CONFLICT,
             AgentError::TooManyOpinions(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INSUFFICIENT_STORAGE,
         };
@@ -206,6 +213,8 @@ pub async fn serve(
         network::join,
         network::trust,
         network::import_trust,
+        network::invite,
+        network::uninvite,
         network::vouch,
         network::unvouch,
         people::opinions,
@@ -242,6 +251,7 @@ fn router(shared: Arc<Shared>) -> Router {
                 "/v1/status" | "/v1/peers" | "/v1/identity" | "/v1/opinions" | "/metrics"
                 | "/v1/openapi.json" => "GET",
                 "/v1/vouch" => "PUT or DELETE",
+                "/v1/invite" => "POST or DELETE",
                 "/v1/trust" => "POST or PUT",
                 "/v1/tokens" => "GET or DELETE",
                 "/v1/allow" => "GET, PUT or DELETE",

@@ -5,6 +5,7 @@
 
 mod boundary;
 mod internet;
+mod invites;
 mod lan;
 mod sites;
 mod versions;

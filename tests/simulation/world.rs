@@ -354,7 +354,7 @@ impl World {
                 }
             }
             Action::Left => self.crash(site),
-            Action::GossipVerdict { .. } | Action::Ban { .. } => {}
+            Action::GossipVerdict { .. } | Action::Ban { .. } | Action::Accepted { .. } => {}
         }
     }
 
@@ -453,6 +453,7 @@ impl World {
             Keep::Equivocator { site: of, first, second } => {
                 disk.proofs.insert(of, (first, second));
             }
+            Keep::Accepted { .. } => {}
             Keep::Forget { node } => {
                 disk.members.remove(&node);
             }

@@ -20,7 +20,9 @@ use crate::api::{
     AllowList, Authentication, Check, ErrorReply, Explanation, Leaning, MilterState, OpinionReply,
     OwnOpinion, Pairing, Sent, Status, TokenInfo, header,
 };
-use crate::network::{IdentityReply, Joined, Peers, TrustReply, TrustTaken};
+use crate::network::{
+    IdentityReply, InviteAsk, InviteReply, Joined, Peers, TrustReply, TrustTaken,
+};
 
 /// Longest wait for an answer: a check is quick, but an opinion waits for the disk.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -207,6 +209,24 @@ impl Client {
         let method = if remove { Method::DELETE } else { Method::PUT };
         let body = Bytes::copy_from_slice(site.as_bytes());
         self.call(method, "/v1/vouch", body, &Envelope::default()).await
+    }
+
+    /// Invites one other site.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn invite(&mut self, ask: &InviteAsk) -> Result<InviteReply, ClientError> {
+        let body = serde_json::to_vec(ask).map_err(|error| self.broken(&error))?;
+        self.post("/v1/invite", body.into(), &Envelope::default()).await
+    }
+
+    /// Takes an invitation back.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn uninvite(&mut self, id: &str) -> Result<IdentityReply, ClientError> {
+        let body = Bytes::copy_from_slice(id.as_bytes());
+        self.call(Method::DELETE, "/v1/invite", body, &Envelope::default()).await
     }
 
     /// Tells to whom this site's people write.

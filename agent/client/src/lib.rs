@@ -16,6 +16,6 @@ pub use api::{
 };
 pub use client::{Client, ClientError, Envelope};
 pub use network::{
-    IdentityReply, Introducer, Joined, NetworkState, Peer, Peers, SiteTrust, TrustLine, TrustReply,
-    TrustTaken,
+    IdentityReply, Introducer, InviteAsk, InviteReply, InviteState, Joined, NetworkState, Peer,
+    Peers, SiteTrust, TrustLine, TrustReply, TrustTaken,
 };

@@ -160,6 +160,49 @@ pub struct Joined {
     pub members: usize,
     /// The site whose word counts from now on, because it invited.
     pub vouched: Option<String>,
+    /// That site vouches for this one in turn, because the invitation was for one site.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Why it does not.
+    #[serde(default)]
+    pub refused: Option<String>,
+}
+
+/// An invitation for one site.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteAsk {
+    /// For whom, in the administrator's words: one line of 80 characters at most.
+    #[serde(default)]
+    pub note: String,
+    /// For how many days, 1 to 30; 7 if not said.
+    #[serde(default)]
+    pub days: Option<u64>,
+}
+
+/// An invitation as it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteReply {
+    /// What is to be typed at the other site: `novacula identity accept CODE`. It is shown once.
+    pub code: String,
+    /// By which it is named here.
+    pub id: String,
+    /// Until when it may be accepted (RFC 3339).
+    pub until: String,
+}
+
+/// An invitation that this site gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteState {
+    /// By which it is named.
+    pub id: String,
+    /// For whom, in the administrator's words.
+    pub note: String,
+    /// Until when it may be accepted (RFC 3339).
+    pub until: String,
+    /// It may still be accepted.
+    pub open: bool,
+    /// The site that accepted it.
+    pub accepted_by: Option<String>,
 }
 
 /// Who this host is, and how others join through it.
@@ -173,4 +216,7 @@ pub struct IdentityReply {
     pub invite: Option<String>,
     /// Sites whose word counts because an administrator said so.
     pub vouched: Vec<String>,
+    /// Invitations that this site gave.
+    #[serde(default)]
+    pub invites: Vec<InviteState>,
 }

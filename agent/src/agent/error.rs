@@ -62,6 +62,37 @@ pub enum AgentError {
     /// There is no such mail client.
     #[error("remove it: you have no mail client of this name; `novacula pair --list` shows them")]
     NoToken,
+    /// The list of vouches is full.
+    #[error(
+        "vouch for more sites: a site's list has room for 64, and this one's holds {0} and {1} open invitations; take one back with `novacula vouch SITE --remove` or `novacula identity invite --remove ID`"
+    )]
+    TooManyVouches(usize, usize),
+    /// Too many invitations are open.
+    #[error(
+        "invite another site: {0} invitations are open already; take one back with `novacula identity invite --remove ID`, which --list shows"
+    )]
+    TooManyInvites(usize),
+    /// There is no such invitation.
+    #[error(
+        "take the invitation back: none that is open has this ID; `novacula identity invite --list` shows them, and an accepted one goes with `novacula vouch SITE --remove`"
+    )]
+    NoInvite,
+    /// The site's key is not here.
+    #[error(
+        "invite a site: this host has not the site's key; invite on the machine that has it, where an agent must run"
+    )]
+    NoSiteKey,
+    /// Nobody can be told where to come to.
+    #[error(
+        "invite a site: an invitation needs an address; set network = true in the configuration and restart the agent"
+    )]
+    NoAddress,
+    /// Too long a note, or one that is no line.
+    #[error("read the note: it must be one line of {0} characters at most")]
+    Note(usize),
+    /// Not so many days.
+    #[error("read the days: an invitation is good for 1 to {0} days")]
+    InviteDays(u64),
     /// The system has no random bytes.
     #[error("draw random bytes: {0}")]
     Random(String),

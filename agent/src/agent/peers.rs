@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use novacula_catalog::node::{self, CERTIFICATE_SECS, Completeness, MemberRecord, NodeId, Start};
-use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
-use novacula_catalog::{Network as Place, Probe, Reporter, SiteId, Time, Witness};
-use novacula_client::{Asked, Check, IdentityReply, Joined, Peer, Peers, Verdict};
+use novacula_catalog::node::{
+    self, CERTIFICATE_SECS, Completeness, Keep, MemberRecord, NodeId, Start,
+};
+use novacula_catalog::store::{LoadedNetwork, Save};
+use novacula_catalog::{Network as Place, Probe, Reporter, Time, Witness};
+use novacula_client::{Asked, Check, IdentityReply, Peer, Peers, Verdict};
 use novacula_net::{Handle, Settings, Told, View};
 use tokio::sync::mpsc;
 
@@ -24,43 +26,12 @@ use crate::maillog;
 /// Longest wait for others to take over what this host holds, when it stops: a supervisor kills
 /// it after 10 s (THREATS 20: 5 s to drain).
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
-/// Longest wait after joining until the other side has said who it is.
-const WELCOME_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for an answer that nobody waits for.
 pub(super) const REFRESH_TIME_MAX: Duration = Duration::from_secs(3);
 /// Most mails remembered for it, about 100 bytes each.
 const FRESH_MAX: usize = 65_536;
 /// Most peers that are shown.
-const PEERS_SHOWN_MAX: usize = 1_000;
-
-/// Why a network could not be joined.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// Only administrators may.
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    /// It is no address and no invitation.
-    #[error("{0}")]
-    Malformed(String),
-    /// The network side can't be started.
-    #[error("start the network: {0}")]
-    Start(String),
-    /// Nobody answers.
-    #[error(
-        "join at {address}: {reason}; check the address, and that the port is open there for UDP and TCP"
-    )]
-    Unreachable {
-        /// The address.
-        address: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// Somebody answers who does not take this host in.
-    #[error(
-        "join at {0}: a host answers, but it does not take this one in; it speaks another version of the protocol, belongs to another private network (group_key, group_sites), or its clock differs by more than 15 minutes"
-    )]
-    NotWelcome(String),
-}
+pub(super) const PEERS_SHOWN_MAX: usize = 1_000;
 
 /// The agent's side of the network.
 pub(super) struct Network {
@@ -105,6 +76,10 @@ impl Network {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
+    pub(super) fn turned_on(&self, handle: Handle) {
+        self.set(Link::On(handle));
+    }
+
     pub(super) fn handle(&self) -> Option<Handle> {
         match self.link() {
             Link::On(handle) => Some(handle),
@@ -112,7 +87,7 @@ impl Network {
         }
     }
 
-    fn loaded(&self) -> std::sync::MutexGuard<'_, LoadedNetwork> {
+    pub(super) fn loaded(&self) -> std::sync::MutexGuard<'_, LoadedNetwork> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -168,7 +143,7 @@ impl Agent {
         }
     }
 
-    fn start_network(self: &Arc<Self>, now: Time) -> Result<Handle, String> {
+    pub(super) fn start_network(self: &Arc<Self>, now: Time) -> Result<Handle, String> {
         let config = &self.network.config;
         let host = hosts::host_key(&self.data_dir).map_err(|error| error.to_string())?;
         let id = NodeId::of(&host);
@@ -226,49 +201,6 @@ impl Agent {
         tokio::spawn(super::trust::tend(Arc::downgrade(self), handle.clone()));
         maillog::network_started(&id);
         Ok(handle)
-    }
-
-    /// Turns the network on, for good, and meets the host at `what`: an address or an invitation.
-    ///
-    /// # Errors
-    /// [`JoinError`]. The address is kept all the same when only nobody answered: it is tried
-    /// again at every start, and `leave` forgets it.
-    pub async fn join(
-        self: &Arc<Self>,
-        what: &str,
-        who: &Reporter,
-        now: Time,
-    ) -> Result<Joined, JoinError> {
-        administrator(who, "join a network")?;
-        let (addresses, inviter) = places(what)?;
-        let mut saves: Vec<Save> = addresses
-            .iter()
-            .map(|address| Save::Network(SaveNetwork::Joined(address.clone(), now)))
-            .collect();
-        saves.extend(inviter.map(|site| Save::Network(SaveNetwork::Vouch(site, now))));
-        let _one_at_a_time = self.speaking.lock().await;
-        self.disk.save_now(saves).await.map_err(AgentError::Write)?;
-        if let Some(site) = inviter {
-            self.trust_anew(now, |vouched| vouched.insert(site));
-        }
-        self.network.loaded().joined.extend(addresses.iter().cloned());
-        let handle = match self.network.handle() {
-            Some(handle) => handle,
-            None => {
-                let handle = self.start_network(now).map_err(JoinError::Start)?;
-                self.network.set(Link::On(handle.clone()));
-                handle
-            }
-        };
-        let address = what_is_dialled(&addresses);
-        let mut reason = String::new();
-        for address in &addresses {
-            match handle.dial(address.clone()).await {
-                Ok(node) => return welcomed(&handle, node, address, inviter).await,
-                Err(why) => reason = why,
-            }
-        }
-        Err(JoinError::Unreachable { address, reason })
     }
 
     /// The verdict on a mail that was looked at: peers are asked where what is known at home does
@@ -370,12 +302,13 @@ impl Agent {
         let site = self.identity.site();
         let invite = view.as_ref().filter(|view| !view.addresses.is_empty()).map(|view| {
             let addresses = view.addresses.iter().take(node::ADDRESSES_MAX).cloned().collect();
-            Invite { site, node: view.node, addresses }.to_line()
+            Invite { site, node: view.node, addresses, pass: None }.to_line()
         });
         IdentityReply {
             site: site.to_string(),
             node: view.map(|view| view.node.to_string()),
             invite,
+            invites: self.weights.invites(),
             vouched: self.weights.vouched().iter().map(ToString::to_string).collect(),
         }
     }
@@ -391,56 +324,15 @@ pub(super) fn administrator(who: &Reporter, what: &'static str) -> Result<(), Ag
     if who.administrator { Ok(()) } else { Err(AgentError::NotAdministrator(what)) }
 }
 
-/// The addresses in an address or an invitation, and who invites.
-fn places(what: &str) -> Result<(Vec<String>, Option<SiteId>), JoinError> {
-    let what = what.trim();
-    if !Invite::is_meant(what) {
-        let malformed = |error: novacula_net::AddressError| JoinError::Malformed(error.to_string());
-        novacula_net::forms(what).map_err(malformed)?;
-        return Ok((vec![what.to_owned()], None));
-    }
-    let cut = "read the invitation: a part of it is missing; copy the whole line";
-    let invite = Invite::parse(what).ok_or(JoinError::Malformed(cut.into()))?;
-    let addresses = invite.addresses.iter().filter_map(|address| {
-        let form = novacula_net::forms(address).ok()?.into_iter().next()?;
-        novacula_net::pinned(&form, invite.node).map(|pinned| pinned.to_string())
-    });
-    Ok((addresses.collect(), Some(invite.site)))
-}
-
-fn what_is_dialled(addresses: &[String]) -> String {
-    addresses.first().cloned().unwrap_or_default()
-}
-
-/// Waits until the host at the other end is known as a member.
-async fn welcomed(
-    handle: &Handle,
-    node: NodeId,
-    address: &str,
-    inviter: Option<SiteId>,
-) -> Result<Joined, JoinError> {
-    let started = Instant::now();
-    while started.elapsed() < WELCOME_TIME_MAX {
-        if let Some(view) = handle.view(PEERS_SHOWN_MAX).await
-            && view.peers.iter().any(|peer| peer.node == node)
-        {
-            return Ok(Joined {
-                node: node.to_string(),
-                members: view.status.members,
-                vouched: inviter.map(|site| site.to_string()),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Err(JoinError::NotWelcome(address.to_owned()))
-}
-
 /// Keeps what the network tells, as long as both are there.
 async fn hear(agent: Weak<Agent>, mut told: mpsc::Receiver<Told>) {
     while let Some(told) = told.recv().await {
         let Some(agent) = agent.upgrade() else { return };
         match told {
             Told::Learned(witnesses, _) => agent.keep(witnesses),
+            Told::Keep(Keep::Accepted { invite, site }) => {
+                agent.accepted(invite, site, Time::now()).await;
+            }
             Told::Keep(keep) => {
                 let saves = agent.weights.hear(keep).into_iter().map(Save::Network);
                 saves.for_each(|save| agent.disk.save_soon(save));

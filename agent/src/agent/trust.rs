@@ -4,13 +4,14 @@
 //! Main item: [`Weights`]. Key decision: checks read a copy of the weights that is at most
 //! [`FRESH_SECS`] old (`Settings`), so none ever waits for a walk over all vouches.
 
+mod invites;
 mod list;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use novacula_catalog::node::Keep;
+use novacula_catalog::node::{Invite, Keep};
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
 use novacula_catalog::{
     Hindsight, Identity, Judgement, Kind, Match, Probe, Records, Reporter, SiteId, Time, Trust,
@@ -67,6 +68,10 @@ struct Weighing {
     own: Option<Vec<u8>>,
     /// It was said since the start.
     said: bool,
+    /// Invitations that this site gave.
+    invites: Vec<Invite>,
+    /// The node knows them.
+    invites_said: bool,
 }
 
 /// Weights, and what they follow from.
@@ -120,6 +125,7 @@ impl Weighing {
         let new = all.difference(&self.vouched).map(|site| SaveNetwork::Vouch(*site, list.made));
         let saves = gone.chain(new).collect();
         self.vouched = all;
+        self.invites_said = false;
         saves
     }
 }
@@ -154,6 +160,8 @@ impl Weights {
             saved: now,
             own: own.cloned(),
             said: false,
+            invites: loaded.invites.clone(),
+            invites_said: false,
         };
         weighing.weigh(config, now);
         Self(Mutex::new(weighing))
@@ -275,6 +283,8 @@ impl Weights {
                 maillog::equivocator(&site);
                 vec![SaveNetwork::Equivocator(site, first, second)]
             }
+            // The agent's to decide: `Agent::accepted`.
+            Keep::Accepted { .. } => Vec::new(),
             Keep::Settled { seq } => vec![SaveNetwork::Settled(seq)],
             Keep::Member { node, record } => vec![SaveNetwork::Member(node, record)],
             Keep::Forget { node } => vec![SaveNetwork::Forget(node)],
@@ -349,18 +359,23 @@ impl Agent {
         now: Time,
     ) -> Result<(), AgentError> {
         administrator(who, "vouch for a site")?;
-        let save = match remove {
+        let _one_at_a_time = self.speaking.lock().await;
+        let mut saves = vec![match remove {
             false => SaveNetwork::Vouch(site, now),
             true => SaveNetwork::Unvouch(site),
-        };
-        let _one_at_a_time = self.speaking.lock().await;
-        self.save_trust(vec![save]).await?;
+        }];
+        // Of who was invited the invitation goes too: the code does not give the vouch again.
+        let invites = if remove { self.weights.invites_of(site) } else { Vec::new() };
+        saves.extend(invites.iter().map(|id| SaveNetwork::Uninvite(*id)));
+        self.save_trust(saves).await?;
+        self.weights.drop_invites(&invites);
         maillog::vouched(&site, &who.name, remove);
         self.trust_anew(now, |vouched| match remove {
             false => vouched.insert(site),
             true => vouched.remove(&site),
         });
         if let Some(handle) = self.network.handle() {
+            self.weights.say_invites(&handle);
             self.say_vouches(&handle, now).await;
         }
         Ok(())
@@ -425,6 +440,7 @@ impl Agent {
             };
             self.set_trust(trust);
         }
+        self.weights.say_invites(handle);
         self.say_vouches(handle, now).await;
         self.weights.unsaved(now).into_iter().for_each(|save| self.disk.save_soon(save));
         for Again { mail, probe, .. } in self.weights.due(now) {

@@ -1,5 +1,6 @@
-//! `novacula identity host | certify | adopt`: further hosts of a site. On files of the data
-//! directory only: no agent needs to run, and the site's key never leaves its machine.
+//! `novacula identity host | certify | adopt | invite | accept`. The first three are about further
+//! hosts of a site and work on files of the data directory only: no agent needs to run, and the
+//! site's key never leaves its machine. The others ask the agent ([`peers`]).
 
 use novacula_agent::hosts::{adopt, certify, host_key};
 use novacula_catalog::node::NodeId;
@@ -7,14 +8,14 @@ use novacula_catalog::{SiteId, Time};
 use serde_json::json;
 
 use super::mail::{out, printable};
-use super::{EXIT_OK, Global};
+use super::{EXIT_OK, Global, peers};
 
 /// Seconds of a day.
 const DAY_SECS: u64 = 24 * 3600;
 /// How long a host may speak without being certified anew, in days (a year, a convention).
 const DAYS: u64 = 365;
 
-/// What is done about the hosts of a site.
+/// What is done about the hosts of a site, or to bring in another.
 #[derive(clap::Subcommand)]
 pub(super) enum Of {
     /// Print this host's public key, made where there is none.
@@ -32,12 +33,37 @@ pub(super) enum Of {
         /// The line that `novacula identity certify` printed.
         certificate: String,
     },
+    /// Invite one other site: prints a code for `novacula identity accept` there, by which each
+    /// vouches for the other. Whoever has the code is that site: send it as you would a password.
+    Invite {
+        /// For whom, in your own words; `novacula vouch` shows it.
+        #[arg(long, default_value = "")]
+        note: String,
+        /// For how many days it is good, 1 to 30 [default: 7].
+        #[arg(long)]
+        days: Option<u64>,
+        /// Show the invitations of this site.
+        #[arg(long, conflicts_with_all = ["note", "days", "remove"])]
+        list: bool,
+        /// Take one back that nobody has accepted; --list shows its ID.
+        #[arg(long, value_name = "ID", conflicts_with_all = ["note", "days"])]
+        remove: Option<String>,
+    },
+    /// Accept an invitation: joins at the site that gave it; each vouches for the other then.
+    Accept {
+        /// What `novacula identity invite` printed there.
+        code: String,
+    },
 }
 
 pub(super) fn run(global: &Global, of: &Of) -> anyhow::Result<u8> {
     let dir = global.config()?.data_dir;
     let now = Time::now();
     let (shown, text) = match of {
+        Of::Invite { list: true, .. } => return peers::invites(global, None),
+        Of::Invite { remove: Some(id), .. } => return peers::invites(global, Some(id)),
+        Of::Invite { note, days, .. } => return peers::invite(global, note, *days),
+        Of::Accept { code } => return peers::accept(global, code),
         Of::Host => {
             let host = NodeId::of(&host_key(&dir)?).to_string();
             (json!({ "host": host }), host)

@@ -125,9 +125,10 @@ enum Command {
     Status,
     /// Test every leg and say what to mend.
     Doctor,
-    /// Show this site's public key; or let further hosts speak for the site.
+    /// Show this site's public key; invite another site, or let further hosts speak for this one.
     Identity {
-        /// Print a code with which another site can join through this host.
+        /// Print a code with which any site can join through this host; nobody here vouches for
+        /// it by that.
         #[arg(long)]
         invite: bool,
         #[command(subcommand)]
@@ -135,8 +136,8 @@ enum Command {
     },
     /// Join a network of peers, for good.
     Join {
-        /// mx.example.org, mx.example.org:25725, a multiaddress, or an invitation that
-        /// `novacula identity --invite` printed at another site.
+        /// mx.example.org, mx.example.org:25725, a multiaddress, or an invitation of
+        /// another site: `novacula identity invite` or `--invite`.
         #[arg(value_name = "ADDRESS|INVITE")]
         place: String,
     },
@@ -261,7 +262,7 @@ fn failed_to(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let fragment = [
         "read ", "use ", "open ", "write ", "listen ", "accept ", "draw ", "store ", "start ",
-        "allow ", "remove ", "watch ", "certify ",
+        "allow ", "remove ", "watch ", "certify ", "invite ",
     ];
     if fragment.iter().any(|verb| text.starts_with(verb)) {
         return format!("failed to {text}");

@@ -1,6 +1,6 @@
-//! Commands about the network of peers: join, peers, identity, vouch.
+//! Commands about the network of peers: join, peers, identity, invitations, vouch.
 
-use novacula_client::{Client, IdentityReply, Peer};
+use novacula_client::{Client, IdentityReply, InviteAsk, InviteState, Joined, Peer};
 
 use super::mail::{out, printable, to_json};
 use super::{EXIT_ERROR, EXIT_OK, Global, runtime};
@@ -10,7 +10,7 @@ pub(super) fn join(global: &Global, place: &str) -> anyhow::Result<u8> {
     let joined = runtime()?.block_on(client.join(place))?;
     if global.json {
         out(&to_json(&joined)?);
-        return Ok(EXIT_OK);
+        return Ok(if joined.refused.is_some() { EXIT_ERROR } else { EXIT_OK });
     }
     out(&format!("joined at host {}; {} hosts are known", joined.node, joined.members));
     match &joined.vouched {
@@ -18,8 +18,88 @@ pub(super) fn join(global: &Global, place: &str) -> anyhow::Result<u8> {
         None => out("nobody's word but your own counts yet: novacula vouch SITE"),
     }
     let own = runtime()?.block_on(client.identity())?.site;
-    out(&format!("for your word to count there, they type: novacula vouch {own}"));
+    Ok(told(&joined, &own))
+}
+
+/// Whether this site's word counts there too.
+fn told(joined: &Joined, own: &str) -> u8 {
+    if joined.accepted {
+        out("and yours counts there: they vouch for this site");
+        return EXIT_OK;
+    }
+    let they = format!("for your word to count there, they type: novacula vouch {own}");
+    match &joined.refused {
+        None => {
+            out(&they);
+            EXIT_OK
+        }
+        Some(why) => {
+            let text = format!("the site that invited does not vouch for this one: {why}");
+            eprintln!("novacula: {}", printable(&text));
+            eprintln!("novacula: {they}");
+            EXIT_ERROR
+        }
+    }
+}
+
+pub(super) fn accept(global: &Global, code: &str) -> anyhow::Result<u8> {
+    if !code.trim().starts_with("nvc") {
+        anyhow::bail!(
+            "read the invitation: it begins with nvc; an address is for `novacula join ADDRESS`"
+        );
+    }
+    join(global, code)
+}
+
+pub(super) fn invite(global: &Global, note: &str, days: Option<u64>) -> anyhow::Result<u8> {
+    let mut client = Client::new(&global.socket()?);
+    let ask = InviteAsk { note: note.to_owned(), days };
+    let invite = runtime()?.block_on(client.invite(&ask))?;
+    if global.json {
+        out(&to_json(&invite)?);
+        return Ok(EXIT_OK);
+    }
+    out(&invite.code);
+    // Apart from the code, so that it alone can be piped to where it is sent from.
+    eprintln!(
+        "for one site, until {}; there: novacula identity accept CODE; to take it back: novacula identity invite --remove {}",
+        invite.until, invite.id
+    );
     Ok(EXIT_OK)
+}
+
+/// Shows invitations; with an ID takes that one back first.
+pub(super) fn invites(global: &Global, remove: Option<&str>) -> anyhow::Result<u8> {
+    let mut client = Client::new(&global.socket()?);
+    let identity = match remove {
+        Some(id) => runtime()?.block_on(client.uninvite(id))?,
+        None => runtime()?.block_on(client.identity())?,
+    };
+    if global.json {
+        identity.invites.iter().try_for_each(|one| to_json(one).map(|line| out(&line)))?;
+        return Ok(EXIT_OK);
+    }
+    if identity.invites.is_empty() {
+        out("nobody is invited");
+    }
+    identity.invites.iter().for_each(|one| out(&printable(&invited(one))));
+    Ok(EXIT_OK)
+}
+
+fn invited(one: &InviteState) -> String {
+    let state = match (&one.accepted_by, one.open) {
+        (Some(site), _) => format!("accepted by {site}"),
+        (None, true) => format!("open until {}", one.until),
+        (None, false) => format!("over since {}", one.until),
+    };
+    format!("{}  {state}  {}", one.id, one.note).trim_end().to_owned()
+}
+
+/// A site that is vouched for, and how it came.
+fn vouched(site: &str, invites: &[InviteState]) -> String {
+    let came = invites.iter().find(|one| one.accepted_by.as_deref() == Some(site));
+    let how = came.map(|one| format!("  by invitation  {}", one.note));
+    format!("{site}{}", how.unwrap_or_default()).trim_end().to_owned()
 }
 
 pub(super) fn peers(global: &Global) -> anyhow::Result<u8> {
@@ -98,7 +178,9 @@ pub(super) fn vouch(global: &Global, site: Option<&str>, remove: bool) -> anyhow
     }
     match identity.vouched.is_empty() {
         true => out("nobody is vouched for yet"),
-        false => identity.vouched.iter().for_each(|site| out(site)),
+        false => identity.vouched.iter().for_each(|site| {
+            out(&printable(&vouched(site, &identity.invites)));
+        }),
     }
     Ok(EXIT_OK)
 }

@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use novacula_catalog::{SiteId, Time};
-use novacula_client::{ErrorReply, IdentityReply, Joined, Peers, TrustReply, TrustTaken};
+use novacula_client::{
+    ErrorReply, IdentityReply, InviteAsk, InviteReply, Joined, Peers, TrustReply, TrustTaken,
+};
 
 use super::{Call, Refusal, Shared};
 use crate::agent::{AgentError, JoinError};
@@ -24,6 +26,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/v1/identity", get(identity))
         .route("/v1/join", post(join))
         .route("/v1/trust", post(trust).put(import_trust))
+        .route("/v1/invite", post(invite).delete(uninvite))
         .route("/v1/vouch", put(vouch).delete(unvouch))
 }
 
@@ -84,6 +87,28 @@ pub(super) async fn import_trust(call: Call) -> Result<Json<TrustTaken>, Refusal
 fn site_of(text: &str) -> Result<SiteId, Refusal> {
     text.parse()
         .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("{text:?}: failed to {error}")))
+}
+
+/// Invites one other site: the code to be typed there makes each vouch for the other. For
+/// administrators.
+#[utoipa::path(post, path = "/v1/invite", request_body = InviteAsk,
+    responses((status = 200, body = InviteReply), (status = 400, body = ErrorReply),
+        (status = 403, body = ErrorReply), (status = 409, body = ErrorReply)))]
+pub(super) async fn invite(call: Call) -> Result<Json<InviteReply>, Refusal> {
+    let ask: InviteAsk = call.json()?;
+    let (agent, who) = (&call.shared.agent, &call.caller.reporter);
+    Ok(Json(agent.invite(&ask.note, ask.days, who, Time::now()).await?))
+}
+
+/// Takes an invitation back that nobody has accepted: the body is its ID.
+#[utoipa::path(delete, path = "/v1/invite", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = IdentityReply), (status = 403, body = ErrorReply),
+        (status = 404, body = ErrorReply)))]
+pub(super) async fn uninvite(call: Call) -> Result<Json<IdentityReply>, Refusal> {
+    let id = call.line("one invitation's ID", JOIN_LEN_MAX)?;
+    let agent = &call.shared.agent;
+    agent.uninvite(id, &call.caller.reporter).await?;
+    Ok(Json(agent.identity().await))
 }
 
 /// Makes a site's word count here: the body is its public key.

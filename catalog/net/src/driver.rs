@@ -12,8 +12,8 @@ use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, Swarm, autonat};
 use novacula_catalog::node::{
-    Action, CallId, Config, Event, Failure, GossipId, GossipVerdict, Node, NodeId, Now, QueryId,
-    RequestId, Start, Topic, Why,
+    Acceptance, Action, AskId, CallId, Config, Event, Failure, GossipId, GossipVerdict, Node,
+    NodeId, Now, QueryId, RequestId, Start, Topic, Unanswered, Why,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -80,6 +80,7 @@ pub(crate) struct Driver {
     pub(crate) calls: HashMap<CallId, ResponseChannel<Vec<u8>>>,
     pub(crate) gossips: HashMap<GossipId, (MessageId, PeerId)>,
     queries: HashMap<QueryId, oneshot::Sender<Answer>>,
+    accepts: HashMap<AskId, oneshot::Sender<Result<Acceptance, Unanswered>>>,
     pub(crate) dials: HashMap<ConnectionId, Dialled>,
     bans: BTreeSet<(u64, PeerId)>,
     /// Peers through which this one is reached.
@@ -127,6 +128,7 @@ impl Driver {
             calls: HashMap::new(),
             gossips: HashMap::new(),
             queries: HashMap::new(),
+            accepts: HashMap::new(),
             dials: HashMap::new(),
             bans: BTreeSet::new(),
             relays: HashMap::new(),
@@ -213,6 +215,12 @@ impl Driver {
             Ask::Publish(signed) => self.todo.push_back(Event::Publish { signed }),
             Ask::Vouch(signed) => self.todo.push_back(Event::Vouch { signed }),
             Ask::Trusted(sites) => self.todo.push_back(Event::Trusted { sites }),
+            Ask::Invites(invites) => self.todo.push_back(Event::Invites { invites }),
+            Ask::Accept { to, secret, inviter, answer } => {
+                let ask = AskId(self.fresh_id());
+                self.accepts.insert(ask, answer);
+                self.todo.push_back(Event::Accept { ask, to, secret, inviter });
+            }
             Ask::Dial(address, done) => self.dial(address, Some(done)),
             Ask::View(peers_max, answer) => {
                 let _ = answer.send(self.view(peers_max));
@@ -275,6 +283,11 @@ impl Driver {
                 let Some(asker) = self.queries.remove(&query) else { return };
                 if let Err(late) = asker.send(Answer { witnesses, completeness }) {
                     self.tell(Told::Learned(late.witnesses, Why::Late));
+                }
+            }
+            Action::Accepted { ask, outcome } => {
+                if let Some(asker) = self.accepts.remove(&ask) {
+                    let _ = asker.send(outcome);
                 }
             }
             Action::Learned { witnesses, why } => self.tell(Told::Learned(witnesses, why)),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use novacula_catalog::node::{Completeness, Counters, Keep, NodeId, PeerView, Status, Why};
+use novacula_catalog::node::{
+    Acceptance, Completeness, Counters, Invite, InviteSecret, Keep, NodeId, PeerView, Status,
+    Unanswered, Why,
+};
 use novacula_catalog::{Probe, SiteId, Witness};
 use tokio::sync::{mpsc, oneshot};
 
@@ -69,6 +72,13 @@ pub(crate) enum Ask {
     Publish(Vec<u8>),
     Vouch(Vec<u8>),
     Trusted(Vec<SiteId>),
+    Invites(Vec<Invite>),
+    Accept {
+        to: NodeId,
+        secret: InviteSecret,
+        inviter: SiteId,
+        answer: oneshot::Sender<Result<Acceptance, Unanswered>>,
+    },
     Dial(String, oneshot::Sender<Result<NodeId, String>>),
     View(usize, oneshot::Sender<View>),
     Leave(oneshot::Sender<()>),
@@ -121,6 +131,28 @@ impl Handle {
     #[must_use]
     pub fn trust(&self, sites: Vec<SiteId>) -> bool {
         self.asks.try_send(Ask::Trusted(sites)).is_ok()
+    }
+
+    /// Says which invitations the site gave. False when there was no room.
+    #[must_use]
+    pub fn invites(&self, invites: Vec<Invite>) -> bool {
+        self.asks.try_send(Ask::Invites(invites)).is_ok()
+    }
+
+    /// Shows the host `to` that this site has an invitation of `inviter`.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn accept(
+        &self,
+        to: NodeId,
+        secret: InviteSecret,
+        inviter: SiteId,
+    ) -> Result<Acceptance, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Accept { to, secret, inviter, answer };
+        self.asks.send(ask).await.map_err(|_| Unanswered::Silent)?;
+        answered.await.unwrap_or(Err(Unanswered::Silent))
     }
 
     /// True when the task has ended.

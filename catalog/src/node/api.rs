@@ -11,6 +11,7 @@ use crate::entry::Witness;
 use crate::identity::SiteId;
 use crate::matching::Probe;
 use crate::node::host::NodeId;
+use crate::node::invite::{Acceptance, Invite, InviteId, InviteSecret, Unanswered};
 
 /// The present, told twice: the wall clock for epochs, which may jump, and milliseconds of a
 /// clock that never goes back, for waiting.
@@ -33,6 +34,10 @@ pub struct CallId(pub u64);
 /// Names a question of the agent; the agent's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(pub u64);
+
+/// Names something that the agent asked of one host; the driver's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
 
 /// Names an announcement received; the driver's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,6 +197,23 @@ pub enum Event {
         /// All of them.
         sites: Vec<SiteId>,
     },
+    /// The agent says which invitations the site gave: all of them.
+    Invites {
+        /// With who accepted which.
+        invites: Vec<Invite>,
+    },
+    /// The agent accepts an invitation at a host that it is connected with. Ends in
+    /// [`Action::Accepted`].
+    Accept {
+        /// The driver's number for it.
+        ask: AskId,
+        /// The host that invited.
+        to: NodeId,
+        /// What the invitation holds.
+        secret: InviteSecret,
+        /// The site that invited.
+        inviter: SiteId,
+    },
     /// The site's configuration changed which peers are refused.
     Refuse {
         /// Peers that are not spoken to.
@@ -257,6 +279,14 @@ pub enum Keep {
     /// The site's list may go.
     Unvouched {
         /// The site.
+        site: SiteId,
+    },
+    /// A site showed the secret of an invitation. The agent vouches for it, if it still may, and
+    /// says all invitations again.
+    Accepted {
+        /// Which.
+        invite: InviteId,
+        /// Who.
         site: SiteId,
     },
     /// A site gave one number to two statements.
@@ -341,6 +371,13 @@ pub enum Action {
         completeness: Completeness,
         /// Milliseconds since the question.
         took_ms: u64,
+    },
+    /// What a host said of an invitation.
+    Accepted {
+        /// The driver's number.
+        ask: AskId,
+        /// What became of it, or why that is not known.
+        outcome: Result<Acceptance, Unanswered>,
     },
     /// Statements for the agent's catalog, unasked.
     Learned {

@@ -49,6 +49,8 @@ counters! {
     vouches_taken: "Lists of vouches taken in.",
     vouches_refused: "Lists of vouches refused: out of time, of nobody known, or no room.",
     vouches_false: "Lists of vouches and proofs that were false.",
+    invites_shown: "Times that somebody showed an invitation of this site that is good.",
+    invites_refused: "Invitations refused: unknown, out of time, or accepted by another site.",
     records_dropped: "Records not taken because the store was full.",
     members_added: "Members learnt.",
     members_dropped: "Members not taken because the table was full.",

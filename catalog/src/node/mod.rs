@@ -15,6 +15,7 @@ mod counters;
 mod group;
 mod host;
 mod hot;
+mod invite;
 mod meet;
 mod member;
 mod membership;
@@ -33,14 +34,17 @@ mod watch;
 pub mod wire;
 
 pub use api::{
-    Action, CallId, Completeness, Event, Failure, GossipId, GossipVerdict, Keep, Now, Purpose,
-    QueryId, RequestId, Topic, Why,
+    Action, AskId, CallId, Completeness, Event, Failure, GossipId, GossipVerdict, Keep, Now,
+    Purpose, QueryId, RequestId, Topic, Why,
 };
 pub use codec::WireError;
 pub use config::{Config, NEAREST, REGIONS, REPLICAS, Start};
 pub use counters::Counters;
 pub use group::{Group, GroupId};
 pub use host::{CERTIFICATE_SECS, HostCertificate, NodeId, Observation, PrefixBits};
+pub use invite::{
+    Acceptance, INVITES_OPEN_MAX, Invite, InviteId, InviteSecret, SECRET_LEN, Unanswered,
+};
 pub use member::{ADDRESS_LEN_MAX, ADDRESSES_MAX, MemberRecord, OBSERVATIONS_MAX, RECORD_LEN_MAX};
 pub use placement::distances;
 pub use state::{Node, PeerView, Status};

@@ -20,6 +20,8 @@ use crate::statement::Statement;
 /// members is long, a Hello needs signatures.
 const DIGEST_COST: usize = 256;
 const MEMBERS_COST: usize = 256;
+/// An invitation accepted costs a hash, and is seldom.
+const ACCEPT_COST: usize = 32;
 const HELLO_COST: usize = 32;
 /// What an announcement costs, in keys: its signatures.
 const GOSSIP_COST: usize = 16;
@@ -135,6 +137,11 @@ impl Node {
                 self.admit(peer, MEMBERS_COST, now)?;
                 self.heard(peer, now);
                 Ok(self.serve_vouches(peer, after, &sums, now))
+            }
+            Request::Accept { invite, proof } => {
+                self.admit(peer, ACCEPT_COST, now)?;
+                self.heard(peer, now);
+                Ok(self.serve_accept(peer, invite, &proof, now))
             }
         }
     }
@@ -258,6 +265,8 @@ fn purpose_of(request: &Request) -> Purpose {
         Request::Observe(_) => Purpose::Observe,
         Request::Fetch(_) => Purpose::Fetch,
         Request::Offer { .. } | Request::Digest { .. } => Purpose::Repair,
-        Request::Members { .. } | Request::Vouches { .. } => Purpose::Members,
+        Request::Members { .. } | Request::Vouches { .. } | Request::Accept { .. } => {
+            Purpose::Members
+        }
     }
 }

@@ -8,11 +8,12 @@ use crate::clock::Time;
 use crate::digest::Key;
 use crate::entry::Network;
 use crate::identity::{Identity, SiteId};
-use crate::node::api::{Action, Event, Failure, Now, Purpose, RequestId, Topic};
+use crate::node::api::{Action, AskId, Event, Failure, Now, Purpose, RequestId, Topic};
 use crate::node::config::{Config, Start};
 use crate::node::counters::Counters;
 use crate::node::host::{HostCertificate, NodeId};
 use crate::node::hot::Hot;
+use crate::node::invite::{Invites, Unanswered};
 use crate::node::meet::Meeting;
 use crate::node::membership::Membership;
 use crate::node::outbox::Outbox;
@@ -57,6 +58,7 @@ pub struct Node {
     pub(crate) quotas: Quotas,
     pub(crate) refused: HashSet<NodeId>,
     pub(crate) vouches: Vouches,
+    pub(crate) invites: Invites,
     pub(crate) clock_disputed: bool,
     pub(crate) out: Vec<Action>,
     pending: HashMap<RequestId, Sent>,
@@ -104,6 +106,11 @@ pub(crate) enum Pending {
     Vouches {
         /// From which site on.
         after: SiteId,
+    },
+    /// An invitation accepted.
+    Accept {
+        /// For whom.
+        ask: AskId,
     },
 }
 
@@ -206,6 +213,7 @@ impl Node {
             watch: Watch::default(),
             refused: HashSet::new(),
             vouches: Vouches::default(),
+            invites: Invites::default(),
             clock_disputed: false,
             out: Vec::new(),
             pending: HashMap::new(),
@@ -251,6 +259,10 @@ impl Node {
             }
             Event::Vouch { signed } => self.vouch(&signed),
             Event::Trusted { sites } => self.replica.trust(sites),
+            Event::Invites { invites } => self.know_invites(invites),
+            Event::Accept { ask, to, secret, inviter } => {
+                self.accept(ask, to, secret, inviter, now);
+            }
             Event::Refuse { peers } => self.refused = peers.into_iter().collect(),
             Event::Leave => self.leave(now),
         }
@@ -419,6 +431,13 @@ impl Node {
             (Pending::Vouches { after }, Response::VouchLists { more, lists, proofs }) => {
                 self.vouches_listed(from, after, more, &lists, proofs, now);
             }
+            (Pending::Accept { ask }, Response::Accepted(acceptance)) => {
+                self.out.push(Action::Accepted { ask, outcome: Ok(acceptance) });
+            }
+            // Programs from before invitations could be accepted don't know the request.
+            (Pending::Accept { ask }, Response::Refused { why: Refusal::Malformed, .. }) => {
+                self.out.push(Action::Accepted { ask, outcome: Err(Unanswered::TooOld) });
+            }
             (what, Response::Refused { why, .. }) => self.refused_by(from, what, why, now),
             (what, _) => {
                 // An answer to another question.
@@ -467,6 +486,9 @@ impl Node {
             Pending::Fetch { job: Some(job), tags } => self.fetched(job, to, &tags, &[], now),
             Pending::Fetch { job: None, tags } => self.repaired(to, &tags, &[], now),
             Pending::Offer { here, refs } => self.offer_failed(to, here, refs),
+            Pending::Accept { ask } => {
+                self.out.push(Action::Accepted { ask, outcome: Err(Unanswered::Silent) });
+            }
             Pending::Vouches { .. } => self.vouches_unheard(to),
             Pending::Hello | Pending::Digest { .. } | Pending::Members => {}
         }

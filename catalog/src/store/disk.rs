@@ -45,6 +45,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("010-network.sql")),
     M::up(include_str!("020-learning.sql")),
     M::up(include_str!("021-trust.sql")),
+    M::up(include_str!("022-invite.sql")),
 ];
 
 /// What can go wrong with the database.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::clock::{Epoch, Time};
 use crate::identity::SiteId;
-use crate::node::NodeId;
+use crate::node::{Invite, InviteId, InviteSecret, NodeId};
 use crate::trust::{CREDIT_HALF_LIFE_SECS, Record, VOUCH_KEEP_SECS};
 
 /// Most addresses joined at that are kept; at the bound the oldest goes.
@@ -40,6 +40,10 @@ pub enum SaveNetwork {
     Vouch(SiteId, Time),
     /// It counts no longer.
     Unvouch(SiteId),
+    /// An invitation, new or accepted.
+    Invite(Invite),
+    /// The invitation is gone.
+    Uninvite(InviteId),
     /// A site's list of whom it vouches for, signed.
     VouchList(SiteId, Time, Vec<u8>),
     /// The site's list may go.
@@ -61,6 +65,8 @@ pub struct LoadedNetwork {
     pub joined: Vec<String>,
     /// Sites whose word counts.
     pub vouched: Vec<SiteId>,
+    /// Invitations that this site gave.
+    pub invites: Vec<Invite>,
     /// Lists of whom sites vouch for, signed.
     pub vouch_lists: Vec<Vec<u8>>,
     /// What sites did.
@@ -107,6 +113,17 @@ pub(super) fn apply(connection: &Connection, save: &SaveNetwork) -> Result<(), r
         SaveNetwork::Unvouch(site) => {
             run("DELETE FROM vouched WHERE site = ?1", params![&site.0[..]])
         }
+        SaveNetwork::Invite(invite) => run(
+            "INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                &invite.secret.id().0[..],
+                &invite.secret.bytes()[..],
+                invite.until.0.cast_signed(),
+                invite.note,
+                invite.by.map(|site| site.0.to_vec()),
+            ],
+        ),
+        SaveNetwork::Uninvite(id) => run("DELETE FROM invite WHERE id = ?1", params![&id.0[..]]),
         SaveNetwork::VouchList(site, made, signed) => run(
             "INSERT OR REPLACE INTO vouch_list VALUES (?1, ?2, ?3)",
             params![&site.0[..], made.0.cast_signed(), signed],
@@ -138,8 +155,20 @@ pub(super) fn load(connection: &Connection) -> Result<LoadedNetwork, rusqlite::E
         let (credit, reports, revokes) = (row.get(1)?, row.get(2)?, row.get(3)?);
         Ok((SiteId(row.get(0)?), Record { credit, reports, revokes, at }))
     };
+    let mut invites =
+        connection.prepare("SELECT secret, until, note, accepted_by FROM invite ORDER BY until")?;
+    let invite = |row: &rusqlite::Row<'_>| {
+        let by: Option<[u8; 32]> = row.get(3)?;
+        Ok(Invite {
+            secret: InviteSecret::new(row.get(0)?),
+            until: Time(row.get::<_, i64>(1)?.cast_unsigned()),
+            note: row.get(2)?,
+            by: by.map(SiteId),
+        })
+    };
     let mut proofs = connection.prepare("SELECT first, second FROM equivocator")?;
     Ok(LoadedNetwork {
+        invites: invites.query_map([], invite)?.collect::<Result<_, _>>()?,
         vouch_lists: blobs("SELECT signed FROM vouch_list")?,
         records: records.query_map([], record)?.collect::<Result<_, _>>()?,
         proofs: proofs
@@ -185,7 +214,18 @@ mod tests {
             signed: vec![u8::try_from(seq).unwrap()],
         };
         let old = NOW.minus_secs(KEEP_SECS + 3600).epoch();
+        let invite = |secret, by| Invite {
+            secret: InviteSecret::new([secret; 16]),
+            until: NOW,
+            note: "Bob's site".into(),
+            by,
+        };
         let saves = [
+            SaveNetwork::Invite(invite(1, None)),
+            SaveNetwork::Invite(invite(2, None)),
+            SaveNetwork::Invite(invite(2, Some(SiteId([6; 32])))),
+            SaveNetwork::Invite(invite(3, None)),
+            SaveNetwork::Uninvite(InviteSecret::new([3; 16]).id()),
             outbox(1, NOW.epoch()),
             outbox(2, NOW.epoch()),
             outbox(3, old),
@@ -213,6 +253,9 @@ mod tests {
         assert_eq!(network.members, [vec![8]]);
         assert_eq!(network.joined, ["b.example", "a.example"]);
         assert_eq!(network.vouched, [SiteId([6; 32])]);
+        let mut invites = network.invites;
+        invites.sort_by_key(|one| one.secret.bytes());
+        assert_eq!(invites, [invite(1, None), invite(2, Some(SiteId([6; 32])))]);
         assert_eq!(network.vouch_lists, [vec![1]], "dropped and not renewed ones are gone");
         assert_eq!(network.records, [(SiteId([5; 32]), RECORD)]);
         assert_eq!(network.proofs, [(vec![1], vec![2])]);

@@ -13,6 +13,7 @@ use crate::identity::SiteId;
 use crate::node::codec::{Reader, WireError, put_chunk, put_count};
 use crate::node::group::GroupId;
 use crate::node::host::Observation;
+use crate::node::invite::{Acceptance, InviteId};
 use crate::node::member::RECORD_LEN_MAX;
 use crate::statement::{Kind, MailId, SIGNED_LEN_MAX};
 use crate::trust::VOUCH_LIST_LEN_MAX;
@@ -221,6 +222,11 @@ impl Request {
                 out.extend(after.0);
                 put_sums(&mut out, sums);
             }
+            Self::Accept { invite, proof } => {
+                out = head(8);
+                out.extend(invite.0);
+                out.extend(proof);
+            }
         }
         out
     }
@@ -257,6 +263,7 @@ impl Request {
             }
             6 => Self::Members { start: input.u8()?, sums: read_sums(&mut input)? },
             7 => Self::Vouches { after: SiteId(input.array()?), sums: read_sums(&mut input)? },
+            8 => Self::Accept { invite: InviteId(input.array()?), proof: input.array()? },
             _ => return Err(WireError::Malformed),
         };
         input.end()?;
@@ -318,6 +325,10 @@ impl Response {
                     put_chunk(&mut out, second);
                 }
             }
+            Self::Accepted(acceptance) => {
+                out = head(0x88);
+                out.push(*acceptance as u8);
+            }
             Self::Refused { why, retry_secs } => {
                 out = head(0xff);
                 out.push(*why as u8);
@@ -359,6 +370,7 @@ impl Response {
                     (0..count).map(|_| read_pair(&mut input)).collect::<Result<_, _>>()?
                 },
             },
+            0x88 => Self::Accepted(read_acceptance(input.u8()?)?),
             0xff => Self::Refused { why: read_refusal(input.u8()?)?, retry_secs: input.u32()? },
             _ => return Err(WireError::Malformed),
         };
@@ -400,6 +412,14 @@ fn read_observed(input: &mut Reader<'_>) -> Result<Response, WireError> {
     }
     let statements = read_chunks(input, INLINE_MAX, SIGNED_LEN_MAX)?;
     Ok(Response::Observed { standing, keys, pointers, statements })
+}
+
+fn read_acceptance(byte: u8) -> Result<Acceptance, WireError> {
+    use Acceptance::{Expired, Taken, Unknown, Used, Vouched};
+    [Taken, Vouched, Unknown, Expired, Used]
+        .into_iter()
+        .find(|one| *one as u8 == byte)
+        .ok_or(WireError::Malformed)
 }
 
 fn read_refusal(byte: u8) -> Result<Refusal, WireError> {

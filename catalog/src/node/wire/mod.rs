@@ -16,6 +16,7 @@ use crate::digest::Key;
 use crate::identity::SiteId;
 use crate::node::group::GroupId;
 use crate::node::host::Observation;
+use crate::node::invite::{Acceptance, InviteId};
 use crate::statement::{Kind, MailId};
 
 /// Version of the frames, and the oldest that this program still speaks. Two nodes speak the
@@ -173,6 +174,13 @@ pub enum Request {
         /// A sum for each part.
         sums: Box<[u64; MEMBER_BUCKETS]>,
     },
+    /// Shows that the sender's site has an invitation of the receiver's.
+    Accept {
+        /// Which.
+        invite: InviteId,
+        /// A hash keyed by its secret, over both sites.
+        proof: [u8; 32],
+    },
 }
 
 /// What became of what an observation stated.
@@ -280,6 +288,8 @@ pub enum Response {
         /// Pairs of statements under one number.
         proofs: Vec<(Vec<u8>, Vec<u8>)>,
     },
+    /// To Accept.
+    Accepted(Acceptance),
     /// Not served.
     Refused {
         /// Why.
