@@ -86,3 +86,24 @@ fn of_a_bad_list_nothing_is_taken() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert_eq!(trust(&place, &friend).ground, "stranger");
 }
+
+/// A list was once cut to 64 without a word: who was vouched for last counted at home only.
+#[test]
+fn the_sixty_fifth_vouch_is_refused_and_nothing_of_a_list_that_does_not_fit() {
+    let place = Place::new();
+    let _agent = place.serve();
+    let site = |number: u8| hex([number; 32]);
+    let lines = |numbers: std::ops::RangeInclusive<u8>| -> Vec<String> {
+        numbers.map(|number| line(&site(number), true, 0.0)).collect()
+    };
+    let ran = import(&place, &lines(1..=65));
+    assert!(ran.code == 2 && ran.stderr.contains("room for 64"), "{ran:?}");
+    assert_eq!(trust(&place, &site(1)).ground, "stranger", "nothing of it was taken");
+    assert_eq!(import(&place, &lines(1..=64)).code, 0);
+    let ran = place.run(&["vouch", &site(65)]);
+    assert!(ran.code == 2 && ran.stderr.contains("holds 64 and 0 open invitations"), "{ran:?}");
+    assert_eq!(trust(&place, &site(65)).ground, "stranger");
+    assert_eq!(place.run(&["vouch", &site(64)]).code, 0, "it is on the list already");
+    assert_eq!(place.run(&["vouch", &site(1), "--remove"]).code, 0);
+    assert_eq!(place.run(&["vouch", &site(65)]).code, 0);
+}

@@ -120,3 +120,35 @@ fn never_shown(places: &[Place], code: &InviteReply) {
         }
     }
 }
+
+#[test]
+fn so_many_invitations_wait_and_no_more() {
+    let place = Place::new();
+    let _agent = serve(&place, 9);
+    let ran = place.run(&["identity", "invite"]);
+    assert!(ran.code == 2 && ran.stderr.contains("needs an address"), "{ran:?}");
+    // Joining at nobody turns the network on.
+    let _ = place.run(&["join", "127.0.8.10:1"]);
+    wait_until("it listens", LONGEST, || place.run(&["identity", "invite"]).code == 0);
+    for _ in 1..16 {
+        let _ = invite(&place);
+    }
+    let ran = place.run(&["identity", "invite"]);
+    assert!(ran.code == 2 && ran.stderr.contains("16 invitations are open"), "{ran:?}");
+    // Each keeps its place on the list of vouches.
+    let line = |n: u8| {
+        let site = novacula_catalog::SiteId([n; 32]);
+        format!("{{\"site\":\"{site}\",\"vouched\":true,\"weight\":null,\"credit\":0.0}}\n")
+    };
+    let list = |count: u8| place.file("list", (1..=count).map(line).collect::<String>().as_bytes());
+    let ran = place.run(&["trust", "import", &list(49)]);
+    assert!(ran.code == 2 && ran.stderr.contains("16 open invitations"), "{ran:?}");
+    let ran = place.run(&["trust", "import", &list(48)]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let open = place.run(&["identity", "invite", "--list", "--json"]).json_lines();
+    let id = open[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(place.run(&["identity", "invite", "--remove", &id]).code, 0);
+    assert_eq!(place.run(&["vouch", &novacula_catalog::SiteId([99; 32]).to_string()]).code, 0);
+    let ran = place.run(&["identity", "invite"]);
+    assert!(ran.code == 2 && ran.stderr.contains("holds 49 and 15 open invitations"), "{ran:?}");
+}

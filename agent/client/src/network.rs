@@ -34,6 +34,9 @@ pub struct NetworkState {
     pub hot: usize,
     /// Other sites whose word counts here by itself; none where all members' does.
     pub counting: Option<usize>,
+    /// Sites that this one vouches for; a list has room for 64.
+    #[serde(default)]
+    pub vouched: usize,
     /// Peers say that this host's clock is wrong.
     pub clock_disputed: bool,
     /// Other hosts that give the same numbers in the name of this site.

@@ -14,6 +14,7 @@ impl Agent {
     pub async fn status(&self) -> Status {
         let view = self.view(0).await;
         let settings = self.settings();
+        let vouched = self.weights.vouched().len();
         // Home is one of them.
         let counting = settings.trust.counting(Time::now()).len().saturating_sub(1);
         let counting = (!settings.config.is_closed()).then_some(counting);
@@ -31,7 +32,7 @@ impl Agent {
             store_failing: self.disk.health().failing(),
             sightings_lost: self.disk.health().dropped(),
             milters: state.milters.words(Instant::now()),
-            peers: view.map(|view| network_state(&view, counting)),
+            peers: view.map(|view| network_state(&view, counting, vouched)),
         }
     }
 
@@ -63,7 +64,7 @@ impl Agent {
     }
 }
 
-fn network_state(view: &View, counting: Option<usize>) -> NetworkState {
+fn network_state(view: &View, counting: Option<usize>, vouched: usize) -> NetworkState {
     let status = &view.status;
     let counters = view.counters.list().into_iter().chain(view.counts.list());
     NetworkState {
@@ -80,6 +81,7 @@ fn network_state(view: &View, counting: Option<usize>) -> NetworkState {
         outbox: status.outbox,
         hot: status.hot,
         counting,
+        vouched,
         clock_disputed: status.clock_disputed,
         twins: status.twins,
         nat: view.nat.into(),

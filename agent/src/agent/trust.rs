@@ -366,6 +366,9 @@ impl Agent {
         }];
         // Of who was invited the invitation goes too: the code does not give the vouch again.
         let invites = if remove { self.weights.invites_of(site) } else { Vec::new() };
+        if !remove {
+            self.weights.has_room_for(site, now)?;
+        }
         saves.extend(invites.iter().map(|id| SaveNetwork::Uninvite(*id)));
         self.save_trust(saves).await?;
         self.weights.drop_invites(&invites);

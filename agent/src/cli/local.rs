@@ -1,5 +1,6 @@
 //! Commands about the agent itself: status, allow.
 
+use novacula_catalog::VOUCHES_MAX;
 use novacula_client::Client;
 
 use super::mail::{out, printable, to_json};
@@ -19,6 +20,7 @@ pub(super) fn status(global: &Global) -> anyhow::Result<u8> {
         ),
         None => status.network,
     };
+    let vouched = status.peers.as_ref().map_or(0, |peers| peers.vouched);
     let store = status.store_failing.as_deref().unwrap_or("takes writes");
     for (name, value) in [
         ("version", status.version),
@@ -33,6 +35,9 @@ pub(super) fn status(global: &Global) -> anyhow::Result<u8> {
         ("sightings lost", status.sightings_lost.to_string()),
     ] {
         out(&format!("{name:16} {}", printable(&value)));
+    }
+    if vouched > VOUCHES_MAX {
+        out(&format!("{:16} {}", "vouches", super::too_many_vouches(vouched)));
     }
     Ok(EXIT_OK)
 }

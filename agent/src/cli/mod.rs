@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use novacula_agent::{Config, SYSTEM_SOCKET};
+use novacula_catalog::VOUCHES_MAX;
 use novacula_client::Envelope;
 
 /// Everything is well, or (check) the mail is spam.
@@ -255,6 +256,14 @@ pub(crate) fn main() -> ExitCode {
         eprintln!("novacula: {}", mail::printable(&failed_to(&error)));
         EXIT_ERROR
     }))
+}
+
+/// What is wrong where a site vouches for more than a list holds: by releases that cut it without a
+/// word, or by two hosts of one site at once.
+fn too_many_vouches(count: usize) -> String {
+    format!(
+        "this site vouches for {count} sites, and only {VOUCHES_MAX} of them are told to others; take some back: novacula vouch SITE --remove"
+    )
 }
 
 /// Errors are fragments that fit "failed to ...", but for those that are sentences already.

@@ -3,6 +3,7 @@
 use std::net::ToSocketAddrs;
 
 use novacula_agent::Config;
+use novacula_catalog::VOUCHES_MAX;
 use novacula_catalog::node::REPLICAS;
 use novacula_client::{NetworkState, Status};
 
@@ -56,7 +57,7 @@ fn members(state: &NetworkState) -> Leg {
         return Leg::new("network", true, text);
     }
     if state.members < 2 && failed == 0 {
-        let text = "on, and alone: others join here with `novacula identity --invite`";
+        let text = "on, and alone: invite another site with `novacula identity invite`";
         return Leg::new("network", true, text);
     }
     let text = format!(
@@ -85,6 +86,9 @@ fn transport(state: &NetworkState, leg: &str, part: &str, counter: &str) -> Leg 
 
 /// Whose word counts. That nobody's does is no fault, but seldom what is wanted.
 fn trust(state: &NetworkState) -> Leg {
+    if state.vouched > VOUCHES_MAX {
+        return Leg::new("trust", false, super::too_many_vouches(state.vouched));
+    }
     let lists = state.counters.get("vouch_lists").copied().unwrap_or(0);
     let text = match state.counting {
         None => "all members of the private network count".to_owned(),
@@ -216,6 +220,8 @@ mod tests {
         check(NetworkState { clock_disputed: true, ..well() }, Some("clock"));
         check(NetworkState { nat: "private".into(), ..well() }, Some("nat"));
         check(NetworkState { twins: 1, ..well() }, Some("identity"));
+        check(NetworkState { vouched: 64, ..well() }, None);
+        check(NetworkState { vouched: 65, ..well() }, Some("trust"));
         let tcp_only = NetworkState { counters: [].into(), ..well() };
         check(tcp_only, Some("udp"));
         let deaf = vec!["/ip4/1.2.3.4/udp/1/quic-v1".into()];

@@ -1,5 +1,6 @@
 //! Commands about the network of peers: join, peers, identity, invitations, vouch.
 
+use novacula_catalog::VOUCHES_MAX;
 use novacula_client::{Client, IdentityReply, InviteAsk, InviteState, Joined, Peer};
 
 use super::mail::{out, printable, to_json};
@@ -181,6 +182,9 @@ pub(super) fn vouch(global: &Global, site: Option<&str>, remove: bool) -> anyhow
         false => identity.vouched.iter().for_each(|site| {
             out(&printable(&vouched(site, &identity.invites)));
         }),
+    }
+    if identity.vouched.len() > VOUCHES_MAX {
+        eprintln!("novacula: {}", super::too_many_vouches(identity.vouched.len()));
     }
     Ok(EXIT_OK)
 }

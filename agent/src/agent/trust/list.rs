@@ -96,6 +96,7 @@ impl Agent {
         let lines = parse(text)?;
         let _one_at_a_time = self.speaking.lock().await;
         let news = News::of(&self.weights, lines, now);
+        self.weights.has_room(news.vouched.len(), now)?;
         let records = self.weights.trust().records().clone();
         self.save_trust(news.saves(records, now)).await?;
         news.vouched.iter().for_each(|site| maillog::vouched(site, &who.name, false));
