@@ -189,3 +189,40 @@ async fn accept(handle: &Handle, invite: &Invite, joined: Joined) -> Joined {
     };
     Joined { refused: Some(refused.into()), ..joined }
 }
+
+#[cfg(test)]
+mod tests {
+    use novacula_catalog::Identity;
+    use novacula_catalog::node::InviteSecret;
+
+    use super::super::invite::Pass;
+    use super::*;
+
+    const NOW: Time = Time(1_800_000_000);
+
+    fn code(until: Time, key: &Identity) -> String {
+        let addresses = vec!["/ip4/192.0.2.7/tcp/25725".to_owned()];
+        let node = NodeId::of(&Identity::from_seed(&[3; 32]));
+        let invite = Invite { site: key.site(), node, addresses, pass: None };
+        invite.sign(Pass { secret: InviteSecret::new([9; 16]), until }, key)
+    }
+
+    #[test]
+    fn what_is_typed_leads_to_pinned_addresses_or_says_what_is_wrong() {
+        let (own, other) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let read = |text: &str| places(text, own.site(), NOW);
+        let (addresses, invite) = read(&format!("  {}\n", code(NOW, &other))).unwrap();
+        let invite = invite.unwrap();
+        assert_eq!((invite.site, invite.pass.map(|pass| pass.until)), (other.site(), Some(NOW)));
+        // Only the host in the code can answer there.
+        assert_eq!(addresses.len(), 1);
+        assert!(addresses[0].starts_with("/ip4/192.0.2.7/tcp/25725/p2p/12D3"), "{addresses:?}");
+        let failed = |text: &str| read(text).err().map(|error| error.to_string()).unwrap();
+        let over = failed(&code(Time(NOW.0 - 1), &other));
+        assert!(over.contains("good until 2027-01-15T07:59:59Z; ask for a new one"), "{over}");
+        assert!(failed(&code(NOW, &own)).contains("this site's own"));
+        assert!(failed(&code(NOW, &other)[..99]).contains("copy the whole line"));
+        let (addresses, invite) = read("mx.example.org").unwrap();
+        assert_eq!((addresses, invite), (vec!["mx.example.org".to_owned()], None));
+    }
+}

@@ -49,6 +49,10 @@ fn two_hosts_of_one_site_are_one_place_and_never_lie() {
     assert!(sites[0] == sites[1] && sites[1] != sites[2] && sites[2] != sites[3], "{sites:?}");
     assert!(!places[1].data_dir().join("identity").exists(), "the site's key stays where it is");
 
+    // Whom the site vouches for is said where its key lies, and so is who is invited.
+    let ran = places[1].run(&["identity", "invite"]);
+    assert!(ran.code == 2 && ran.stderr.contains("the machine that has it"), "{ran:?}");
+
     // A campaign at both hosts is seen at one place.
     for number in 0..5 {
         voices[0].deliver(number);
