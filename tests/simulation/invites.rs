@@ -161,3 +161,17 @@ fn outcome(actions: &[Action]) -> Option<Result<Acceptance, Unanswered>> {
         _ => None,
     })
 }
+
+/// Who joined a network of more than a thousand hosts was once told that he is not taken in, unless
+/// the host that he met was among the thousand that are shown.
+#[test]
+fn a_host_that_is_met_is_known_however_many_there_are() {
+    let peers: Vec<Peer> = (0..1_100).map(Peer::new).collect();
+    let target = Target::new(&peers, Config::default());
+    let shown = target.node.peers(1_000);
+    let hidden: Vec<&Peer> =
+        peers.iter().filter(|peer| shown.iter().all(|one| one.node != peer.id())).collect();
+    assert_eq!(hidden.len(), 100);
+    assert!(peers.iter().all(|peer| target.node.knows(peer.id())));
+    assert!(!target.node.knows(Peer::new(5_000).id()));
+}

@@ -16,7 +16,7 @@ use novacula_client::Joined;
 use novacula_net::Handle;
 
 use super::invite::Invite;
-use super::peers::{PEERS_SHOWN_MAX, administrator};
+use super::peers::administrator;
 use super::{Agent, AgentError};
 
 /// Longest wait after joining until the other side has said who it is.
@@ -151,8 +151,8 @@ async fn welcomed(
 ) -> Result<Joined, JoinError> {
     let started = Instant::now();
     while started.elapsed() < WELCOME_TIME_MAX {
-        if let Some(view) = handle.view(PEERS_SHOWN_MAX).await
-            && view.peers.iter().any(|peer| peer.node == node)
+        if handle.knows(node).await
+            && let Some(view) = handle.view(0).await
         {
             return Ok(Joined {
                 node: node.to_string(),

@@ -31,7 +31,7 @@ pub(super) const REFRESH_TIME_MAX: Duration = Duration::from_secs(3);
 /// Most mails remembered for it, about 100 bytes each.
 const FRESH_MAX: usize = 65_536;
 /// Most peers that are shown.
-pub(super) const PEERS_SHOWN_MAX: usize = 1_000;
+const PEERS_SHOWN_MAX: usize = 1_000;
 
 /// The agent's side of the network.
 pub(super) struct Network {

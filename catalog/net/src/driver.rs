@@ -222,6 +222,9 @@ impl Driver {
                 self.todo.push_back(Event::Accept { ask, to, secret, inviter });
             }
             Ask::Dial(address, done) => self.dial(address, Some(done)),
+            Ask::Knows(host, answer) => {
+                let _ = answer.send(self.node.knows(host));
+            }
             Ask::View(peers_max, answer) => {
                 let _ = answer.send(self.view(peers_max));
             }

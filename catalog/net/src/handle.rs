@@ -80,6 +80,7 @@ pub(crate) enum Ask {
         answer: oneshot::Sender<Result<Acceptance, Unanswered>>,
     },
     Dial(String, oneshot::Sender<Result<NodeId, String>>),
+    Knows(NodeId, oneshot::Sender<bool>),
     View(usize, oneshot::Sender<View>),
     Leave(oneshot::Sender<()>),
 }
@@ -170,6 +171,13 @@ impl Handle {
         let stopping = || "the network is stopping".to_owned();
         self.asks.send(Ask::Dial(address, done)).await.map_err(|_| stopping())?;
         ended.await.map_err(|_| stopping())?
+    }
+
+    /// True when the host is known as a member.
+    pub async fn knows(&self, host: NodeId) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.asks.send(Ask::Knows(host, answer)).await.is_ok();
+        asked && answered.await.unwrap_or(false)
     }
 
     /// How the network looks, with at most `peers_max` peers; none while it stops or is

@@ -26,6 +26,12 @@ impl Node {
         &self.counters
     }
 
+    /// The host is a member, as far as this node knows.
+    #[must_use]
+    pub fn knows(&self, host: NodeId) -> bool {
+        self.members.get(host).is_some()
+    }
+
     /// Peers known, this node not counted, by place on the ring; at most `max`.
     #[must_use]
     pub fn peers(&self, max: usize) -> Vec<PeerView> {
