@@ -29,6 +29,7 @@ sim-large:
 	target/release/sim --sites 1000 --mails 1000 crash
 	target/release/sim --sites 1000 --mails 1000 churn
 	target/release/sim --sites 1000 deceit
+	target/release/sim --seed 71 --sites 1000 flood
 
 lint:
 	cargo fmt --all --check

@@ -11,6 +11,7 @@ use novacula_catalog::{
     Class, Identity, Key, MailId, Match, Probe, SiteId, Statement, Time, Witness,
 };
 
+use super::agent::Asked;
 use super::site::SimSite;
 use super::world::World;
 
@@ -169,9 +170,15 @@ impl Recall {
 /// Looks at all questions asked from `since_ms` on that a global table had an answer to.
 #[must_use]
 pub fn recall(world: &World, since_ms: u64) -> Recall {
+    recall_of(world, since_ms, |_| true)
+}
+
+/// The same for some of the questions.
+#[must_use]
+pub fn recall_of(world: &World, since_ms: u64, of: impl Fn(&Asked) -> bool) -> Recall {
     let mut sum = Recall::default();
     let mut times = Vec::new();
-    for asked in world.asked.values().filter(|asked| asked.at_ms >= since_ms) {
+    for asked in world.asked.values().filter(|asked| asked.at_ms >= since_ms && of(asked)) {
         sum.asked += 1;
         match asked.answer {
             None => sum.unanswered += 1,

@@ -9,6 +9,7 @@ use novacula_tests::simulation::scenario::{
 use novacula_tests::simulation::{Faults, Options, World};
 
 mod attacks;
+mod floods;
 mod invites;
 mod lies;
 mod shelf;

@@ -10,11 +10,13 @@ pub mod check;
 pub mod costs;
 pub mod deceit;
 pub mod eclipse;
+pub mod flood;
 pub mod hostile;
 pub mod mail;
 pub mod scenario;
 pub mod site;
 pub mod society;
+pub mod work;
 pub mod world;
 
 pub use mail::{Campaign, Mail};

@@ -75,8 +75,13 @@ pub fn play_mail_within(
         } else {
             Campaign::new(number as u64, 0.0, &mut world.rng).copy(&mut world.rng)
         };
-        let running = world.running();
-        let site = running[world.rng.usize(..running.len())];
+        let named = &world.manners.askers;
+        let askers = if named.is_empty() { world.running() } else { named.clone() };
+        let site = askers[world.rng.usize(..askers.len())];
+        let mail = match world.manners.lone.contains(&site) {
+            true => Campaign::new(number as u64, 0.0, &mut world.rng).copy(&mut world.rng),
+            false => mail,
+        };
         world.deliver(site, &mail, deadline_ms);
         all.push(mail);
         world.run_for(over_ms / mails as u64);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use novacula_tests::simulation::costs::costs;
 use novacula_tests::simulation::deceit;
+use novacula_tests::simulation::flood::{Riding, Scale, flood, ride};
 use novacula_tests::simulation::hostile::serve;
 use novacula_tests::simulation::scenario::{
     churn, crash_a_fifth, flow, kill_two, options, partition,
@@ -52,6 +53,8 @@ enum What {
     Kill,
     /// Trust, and who lies.
     Deceit,
+    /// Some flood, with and without quotas; then a fifth asks and does not answer.
+    Flood,
     /// Recall of honest sites by the places that introduced sites need.
     Places,
 }
@@ -86,6 +89,17 @@ fn main() {
         What::Deceit => {
             let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
             deceit::table(size, seed).for_each(|row| println!("{row}"));
+        }
+        What::Flood => {
+            let whole = sites >= 1_000;
+            let scale = if whole { Scale::WHOLE } else { Scale::REDUCED };
+            for quotas in [true, false] {
+                println!("quotas {quotas}: {:#?}", flood(seed, scale, quotas));
+            }
+            let scale = if whole { Riding::WHOLE } else { Riding::REDUCED };
+            for (rides, much) in [(true, false), (true, true), (false, true)] {
+                println!("rides {rides}, asks {much}: {:#?}", ride(seed, scale, rides, much));
+            }
         }
         What::Kill => {
             for run in 0..100 {

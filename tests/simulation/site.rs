@@ -67,6 +67,8 @@ pub struct SimSite {
     pub skew_secs: i64,
     /// Versions that its node speaks, oldest and newest.
     pub versions: (u8, u8),
+    /// Quotas of its node: keys a second for a peer, for a network, for all.
+    pub keys_per_second: [u32; 3],
     /// The node, while it runs.
     pub node: Option<Node>,
     /// How often it started.
@@ -115,6 +117,11 @@ impl SimSite {
             address: address.into(),
             skew_secs: 0,
             versions: Config::default().versions,
+            keys_per_second: {
+                let usual = Config::default();
+                let (peer, all) = (usual.keys_per_second_peer, usual.keys_per_second_all);
+                [peer, usual.keys_per_second_network, all]
+            },
             node: None,
             boots: 0,
             disk: Disk::default(),
@@ -172,6 +179,9 @@ impl SimSite {
             verifier: Arc::clone(verifier) as Arc<dyn Verifier>,
             hot_max: 2_000,
             versions: self.versions,
+            keys_per_second_peer: self.keys_per_second[0],
+            keys_per_second_network: self.keys_per_second[1],
+            keys_per_second_all: self.keys_per_second[2],
             ..Config::default()
         };
         let start = Start {

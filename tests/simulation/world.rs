@@ -14,6 +14,7 @@ use novacula_catalog::node::{
 use super::agent::Asked;
 use super::check::Ledger;
 use super::site::{Memo, SimSite};
+use super::work::Manners;
 
 /// What goes wrong, all in one place.
 #[derive(Clone, Debug)]
@@ -67,6 +68,7 @@ pub(super) enum What {
     Failed { request: RequestId, why: Failure },
     Gossip { from: NodeId, topic: Topic, frame: Arc<[u8]> },
     Disconnected { peer: NodeId },
+    Turn,
 }
 
 struct Due {
@@ -113,6 +115,8 @@ pub struct World {
     pub asked: BTreeMap<QueryId, Asked>,
     /// Checks that were decided without a question.
     pub local: u64,
+    /// Whose time is bounded, and who is unkind.
+    pub manners: Manners,
     /// The one source of chance.
     pub rng: fastrand::Rng,
     pub(super) now_ms: u64,
@@ -147,6 +151,7 @@ impl World {
             ledger: Ledger::default(),
             asked: BTreeMap::new(),
             local: 0,
+            manners: Manners::default(),
             rng,
             now_ms: 0,
             queue: BinaryHeap::new(),
@@ -255,7 +260,11 @@ impl World {
         self.queue.push(Reverse(Due { at_ms, order: self.order, to, boot, what }));
     }
 
-    fn delay(&mut self) -> u64 {
+    pub(super) fn place_of(&self, node: NodeId) -> Option<usize> {
+        self.index.get(&node).copied()
+    }
+
+    pub(super) fn delay(&mut self) -> u64 {
         let (least, most) = self.options.faults.delay_ms;
         self.rng.u64(least..=most.max(least))
     }
@@ -271,7 +280,7 @@ impl World {
             let Some(Reverse(due)) = self.queue.pop() else { break };
             self.now_ms = self.now_ms.max(due.at_ms);
             if self.sites[due.to].boots == due.boot && self.sites[due.to].node.is_some() {
-                self.dispatch(due.to, due.what);
+                self.receive(due.to, due.what);
             } else if let What::Request { from, request, until_ms, .. } = due.what {
                 // Nobody is there.
                 self.fail(from, request, Failure::Unreachable, until_ms.min(self.now_ms + 20));
@@ -284,7 +293,7 @@ impl World {
         self.push(at_ms.max(self.now_ms), to, What::Failed { request, why });
     }
 
-    fn dispatch(&mut self, to: usize, what: What) {
+    pub(super) fn dispatch(&mut self, to: usize, what: What) {
         match what {
             What::Tick => {
                 self.event(to, Event::Tick);
@@ -310,6 +319,7 @@ impl World {
                 self.event(to, Event::Gossip { from, id, topic, frame: frame.to_vec() });
             }
             What::Disconnected { peer } => self.event(to, Event::Disconnected { peer }),
+            What::Turn => {}
         }
     }
 
@@ -393,7 +403,7 @@ impl World {
     }
 
     /// Makes a connection; false when there is one.
-    fn link(&mut self, from: usize, to: usize) -> bool {
+    pub(super) fn link(&mut self, from: usize, to: usize) -> bool {
         if from == to || !self.links.insert((from.min(to), from.max(to))) {
             return false;
         }
