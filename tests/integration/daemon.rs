@@ -105,6 +105,14 @@ fn without_an_agent_every_question_says_so() {
     }
 }
 
+/// How long a report takes here and now from the start of its process, in microseconds.
+fn report_us(place: &Place) -> u64 {
+    let _agent = place.serve();
+    let began = std::time::Instant::now();
+    assert_eq!(place.run(&["report", &spam()]).code, 0);
+    u64::try_from(began.elapsed().as_micros()).unwrap()
+}
+
 /// The agent is killed at a random moment while a report is on its way. What was acknowledged
 /// must be there after the restart, once; what was not may be there, but not twice.
 #[test]
@@ -112,6 +120,7 @@ fn a_report_survives_a_kill_at_any_moment() {
     let place = Place::new();
     let rounds: u64 = if is_full() { 100 } else { 25 };
     let mut acknowledged = Vec::new();
+    let window_us = 2 * report_us(&place);
     for round in 0..rounds {
         let agent = place.serve();
         let body: String =
@@ -123,8 +132,7 @@ fn a_report_survives_a_kill_at_any_moment() {
         };
         let mut sightings = quiet(&["check", "--seen", &golden("mails").display().to_string()]);
         let mut report = quiet(&["report", &mail]);
-        // A report takes about 10 ms from the start of its process.
-        let micros = novacula_catalog::Network::named(&format!("kill {round}")).0 % 16_000;
+        let micros = novacula_catalog::Network::named(&format!("kill {round}")).0 % window_us;
         std::thread::sleep(std::time::Duration::from_micros(micros));
         agent.kill();
         if report.wait().unwrap().success() {
