@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use novacula_catalog::node::{HostCertificate, NodeId};
 use novacula_catalog::{Identity, IdentityError, SiteId, Speaker, Time};
 
+use crate::line::{of_summed, summed};
+
 /// The site's key.
 const IDENTITY: &str = "identity";
 /// This host's key.
@@ -23,8 +25,8 @@ const CERTIFICATE: &str = "certificate";
 const HOSTS: &str = "hosts";
 /// What every certificate's line begins with; the figure is its version.
 const PREFIX: &str = "nvh1";
-/// Bytes of the checksum, which tells when a part was not copied.
-const SUM_LEN: usize = 4;
+/// Longest line of one after that, in digits (a choice): 102 bytes and the checksum are 212.
+const LEN_MAX: usize = 1024;
 /// Longest file of lanes that is read, in bytes: 65,535 lines of 72.
 const HOSTS_LEN_MAX: u64 = 8 << 20;
 
@@ -176,23 +178,11 @@ fn lane(path: &Path, host: NodeId) -> Result<u16, HostError> {
 }
 
 fn to_line(certificate: &HostCertificate) -> String {
-    let mut bytes = certificate.to_bytes();
-    let sum = blake3::hash(&bytes);
-    bytes.extend(&sum.as_bytes()[..SUM_LEN]);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}{hex}")
+    summed(PREFIX, certificate.to_bytes())
 }
 
 fn parse(line: &str) -> Option<HostCertificate> {
-    let hex = line.trim().strip_prefix(PREFIX).filter(|hex| hex.len() <= 1024)?;
-    if hex.len() % 2 != 0 || !hex.is_ascii() {
-        return None;
-    }
-    let digits = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok());
-    let bytes: Vec<u8> = digits.collect::<Option<_>>()?;
-    let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_LEN)?)?;
-    let whole = blake3::hash(body).as_bytes()[..SUM_LEN] == *sum;
-    HostCertificate::decode(body).ok().filter(|_| whole)
+    HostCertificate::decode(&of_summed(PREFIX, line, LEN_MAX)?).ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod correspondents;
 mod familiar;
 mod fingerprint;
 pub mod hosts;
+mod line;
 mod maillog;
 mod message;
 mod metrics;

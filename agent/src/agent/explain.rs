@@ -6,6 +6,7 @@ use novacula_client::{Digests, Explanation, Term};
 use super::{Agent, Caller, rates_for, sends};
 use crate::canonical::{Canonical, Link};
 use crate::fingerprint::Fingerprint;
+use crate::line::to_hex;
 use crate::verdict;
 
 impl Agent {
@@ -34,8 +35,9 @@ impl Agent {
             ),
             links: read.canonical.links.iter().map(link_text).collect(),
             fingerprint: digests(&read.canonical, &read.fingerprint),
-            would_send: stated
-                .map_or_else(String::new, |witness| hex(&self.identity.body(&witness.statement))),
+            would_send: stated.map_or_else(String::new, |witness| {
+                to_hex(&self.identity.body(&witness.statement))
+            }),
             would_ask: if sends(&read) { asked(&read.probe) } else { Vec::new() },
             terms: judgement.terms.iter().map(term).collect(),
             odds_nats: judgement.odds_nats,
@@ -47,15 +49,11 @@ impl Agent {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The keys to look up, as frames carry them.
 fn asked(probe: &Probe) -> Vec<String> {
     let mut keys: Vec<Key> = probe.keys().collect();
     keys.dedup();
-    keys.iter().map(|key| hex(&key.0.to_le_bytes())).collect()
+    keys.iter().map(|key| to_hex(&key.0.to_le_bytes())).collect()
 }
 
 /// Digests that stand in much of this site's accepted mail, by engine: no match rests on them.

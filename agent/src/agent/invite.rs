@@ -6,15 +6,15 @@
 use novacula_catalog::node::{InviteSecret, NodeId};
 use novacula_catalog::{Identity, SiteId, Time};
 
+use crate::line::{of_hex, of_summed, summed, to_hex};
+
 /// What every invitation for anybody begins with; the figure is its version.
 const PREFIX: &str = "nvc1";
 /// What one for a single site begins with.
 const PREFIX_PASS: &str = "nvc2";
 /// Longest invitation, in bytes: two keys, a secret, a signature and four addresses of 192 bytes.
 const LEN_MAX: usize = 4096;
-/// Bytes of the checksum, which tells when a part was not copied.
-const SUM_LEN: usize = 4;
-/// Bytes of the signature, which tells that too.
+/// Bytes of the signature, which tells when a part was not copied, as the checksum does.
 const SIGNATURE_LEN: usize = 64;
 /// Keeps these signatures apart from any other use of the key.
 const SIGNING_CONTEXT: &[u8] = b"novacula invitation\0";
@@ -36,23 +36,10 @@ pub(crate) struct Pass {
     pub(crate) until: Time,
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn of_hex(hex: &str) -> Option<Vec<u8>> {
-    if !hex.len().is_multiple_of(2) || hex.len() > LEN_MAX || !hex.is_ascii() {
-        return None;
-    }
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
-}
-
 impl Invite {
     /// The line of an invitation for anybody.
     pub(crate) fn to_line(&self) -> String {
-        let mut bytes = [&self.site.0[..], &self.node.0, &self.places()].concat();
-        bytes.extend(&blake3::hash(&bytes).as_bytes()[..SUM_LEN]);
-        format!("{PREFIX}{}", to_hex(&bytes))
+        summed(PREFIX, [&self.site.0[..], &self.node.0, &self.places()].concat())
     }
 
     /// The line of one for a single site, signed.
@@ -76,15 +63,10 @@ impl Invite {
 
     /// An invitation from its line; none when a part of it is missing or altered.
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        let line = line.trim();
-        if let Some(hex) = line.strip_prefix(PREFIX_PASS) {
-            return Self::read_signed(&of_hex(hex)?);
+        if let Some(hex) = line.trim().strip_prefix(PREFIX_PASS) {
+            return Self::read_signed(&of_hex(hex, LEN_MAX)?);
         }
-        let bytes = of_hex(line.strip_prefix(PREFIX)?)?;
-        let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_LEN)?)?;
-        if blake3::hash(body).as_bytes()[..SUM_LEN] != *sum {
-            return None;
-        }
+        let body = of_summed(PREFIX, line, LEN_MAX)?;
         let (site, rest) = body.split_first_chunk()?;
         let (node, addresses) = rest.split_first_chunk()?;
         Self::of(*site, *node, addresses, None)

@@ -5,6 +5,7 @@ use novacula_catalog::{Act, KEEP_SECS, Reporter, Time, Token};
 use novacula_client::{OwnOpinion, Pairing, TokenInfo, TokenReply};
 
 use super::{Agent, AgentError};
+use crate::line::to_hex;
 use crate::maillog;
 use crate::pairing::CODE_SECS;
 
@@ -65,7 +66,7 @@ impl Agent {
         let user = self.pairings().redeem(code, now).ok_or(AgentError::Code)?;
         let mut random = [0; TOKEN_LEN];
         getrandom::fill(&mut random).map_err(|error| AgentError::Random(error.to_string()))?;
-        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = to_hex(&random);
         let label: String =
             label.chars().filter(|c| !c.is_control()).take(LABEL_CHARS_MAX).collect();
         let hash = *blake3::hash(token.as_bytes()).as_bytes();
@@ -128,5 +129,5 @@ impl Agent {
 
 /// By what a token is named without being told: the first bytes of its hash.
 fn token_id(token: &Token) -> String {
-    token.hash[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&token.hash[..4])
 }
