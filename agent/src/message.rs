@@ -86,6 +86,8 @@ pub struct Message {
     pub from: Mailbox,
     /// Those in To and Cc.
     pub recipients: Vec<Mailbox>,
+    /// Address that answers go to, where Reply-To says so; lower case.
+    pub reply_to: String,
     /// Subject, decoded.
     pub subject: String,
     /// Message-ID without brackets.
@@ -196,6 +198,10 @@ impl Message {
         Self {
             from: message.from().and_then(|from| mailboxes(from).next()).unwrap_or_default(),
             recipients,
+            reply_to: message
+                .reply_to()
+                .and_then(|field| mailboxes(field).next())
+                .map_or_else(String::new, |mailbox| mailbox.address),
             subject: message.subject().unwrap_or_default().to_owned(),
             message_id: message.message_id().unwrap_or_default().to_owned(),
             list_id: in_brackets.unwrap_or_default().trim().to_lowercase(),
@@ -239,6 +245,7 @@ fn parser() -> MessageParser {
         .header_address(HeaderName::From)
         .header_address(HeaderName::To)
         .header_address(HeaderName::Cc)
+        .header_address(HeaderName::ReplyTo)
         .header_text(HeaderName::Subject)
         .header_id(HeaderName::MessageId)
 }

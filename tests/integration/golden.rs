@@ -124,6 +124,7 @@ fn unrelated_wanted_mails_are_not_one_mail() {
     let wanted: Vec<&String> = mails
         .keys()
         .filter(|name| name[..2].parse::<u32>().unwrap() >= 31 || name.contains("-ham-"))
+        .filter(|name| !name.contains("-spam-"))
         // 01's text as a reply.
         .filter(|name| *name != "02-ham-reply.eml")
         .collect();
@@ -179,7 +180,8 @@ fn what_is_gated() {
         let (_, fingerprint) = of(&mail);
         let message = Message::parse(&mail);
         let gated = !fingerprint.is_evidence() || message.is_constant();
-        let expected = ["10-", "11-", "29-", "45-"].iter().any(|start| name.starts_with(start));
+        let expected =
+            ["10-", "11-", "29-", "45-", "49-"].iter().any(|start| name.starts_with(start));
         assert_eq!(gated, expected, "{name}");
     }
 }

@@ -42,6 +42,9 @@ pub struct Canonical {
     pub pictures: Vec<String>,
     /// What attachments hold.
     pub attachments: Vec<Attachment>,
+    /// Address that answers go to in place of the author's: where a mail without links leads.
+    /// None where a list or the recipient himself set it.
+    pub answers_to: Option<String>,
 }
 
 impl Canonical {
@@ -72,7 +75,8 @@ impl Canonical {
         }
         let attachments = message.attachments.clone();
         let (links, pictures) = links.into_parts();
-        Self { text, links, pictures, attachments }
+        let answers_to = elsewhere(message).map(str::to_owned);
+        Self { text, links, pictures, attachments, answers_to }
     }
 
     /// True when there is enough text to judge by it: the entropy gate.
@@ -91,6 +95,15 @@ impl Canonical {
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.text.split(' ').filter(|word| !word.is_empty())
     }
+}
+
+/// The address that answers go to, when it is neither the author's nor a recipient's. Lists and
+/// other bulk answer to themselves, whoever writes.
+fn elsewhere(message: &Message) -> Option<&str> {
+    let others = message.recipients.iter().chain([&message.from]);
+    let answers_to = Some(message.reply_to.as_str()).filter(|address| address.contains('@'))?;
+    let theirs = others.into_iter().any(|mailbox| mailbox.address == answers_to);
+    (!theirs && !message.is_bulk()).then_some(answers_to)
 }
 
 fn count_chars(text: &str) -> usize {
@@ -271,5 +284,21 @@ mod tests {
         let canonical = Canonical::of(&Message::parse(raw.as_bytes()));
         assert_eq!(canonical.text, format!("{LONG} x"));
         assert_eq!(canonical.links.len(), 2);
+    }
+
+    #[test]
+    fn answers_go_elsewhere_when_nobody_of_the_mail_stands_there() {
+        let check = |header: &str, expected: Option<&str>| {
+            let raw = format!("From: a@example.org\nTo: b@example.net\n{header}\n\nwords");
+            let canonical = Canonical::of(&Message::parse(raw.as_bytes()));
+            assert_eq!(canonical.answers_to.as_deref(), expected, "{header}");
+        };
+        check("Subject: x", None);
+        check("Reply-To: <Prize.Office@example.com>", Some("prize.office@example.com"));
+        check("Reply-To: A <A@example.org>", None);
+        check("Reply-To: b@example.net", None);
+        check("Reply-To: nobody", None);
+        check("Reply-To: talk@example.com\nList-Id: <talk.example.com>", None);
+        check("Reply-To: shop@example.com\nList-Unsubscribe: <mailto:x@example.com>", None);
     }
 }

@@ -154,11 +154,14 @@ fn attachments(canonical: &Canonical, texted: bool, stop: &StopList) -> Vec<Dige
     chosen.into_vec().into_iter().map(digest).collect()
 }
 
-/// What a text under the entropy gate proves together with where the mail leads, where its
-/// pictures lie and what is attached: few words alone stand in unrelated mails, and are never
-/// sent alone. Domains that wanted mail leads to do not count.
+/// What a text under the entropy gate proves together with where the mail leads and where its
+/// pictures lie, or else whom its answers go to: few words alone stand in unrelated mails, and are
+/// never sent alone. Domains that wanted mail leads to do not count.
 fn short(canonical: &Canonical, stop: &StopList) -> Option<u64> {
-    let places = link::domains(&canonical.links, &canonical.pictures, stop);
+    let mut places = link::domains(&canonical.links, &canonical.pictures, stop);
+    if places.is_empty() {
+        places.extend(canonical.answers_to.as_deref());
+    }
     if canonical.chars() < SHORT_CHARS_MIN || places.is_empty() {
         return None;
     }
