@@ -6,14 +6,15 @@
 //!         --index dev/index.tsv --index dev/sim.tsv
 //!
 //! Unrelated are wanted mail of the held-out half and spam; and wanted mails of other campaigns at
-//! other sites. Key decision: a subset is the mails whose rank by a hash is below a share, so that
-//! every point of the curve lies within the next one.
+//! other sites. With `--cross` either half is held out in turn, under a stop list of the other
+//! half's wanted mail: twice the pairs. Key decision: a subset is the mails whose rank by a hash is
+//! below a share, so that every point of the curve lies within the next one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use clap::Parser;
-use novacula_agent::{Canonical, Fingerprint, Message, StopList};
+use novacula_agent::{Canonical, Fingerprint, Message, StopList, stoppable};
 use novacula_catalog::{
     Network, Opinion, Probe, SALT_OVERLAP_SECS, SALT_SECS, Shared, Site, SiteId, Time, Witness,
 };
@@ -34,6 +35,9 @@ struct Args {
     /// made of it, something to tune by.
     #[arg(long)]
     tuning: bool,
+    /// Both halves' wanted mail, each under a stop list of the other half's.
+    #[arg(long, conflicts_with_all = ["tuning", "stop"])]
+    cross: bool,
     /// Print the pairs that match.
     #[arg(long)]
     show: bool,
@@ -73,27 +77,52 @@ struct Pair {
     shared: Shared,
 }
 
+impl Pair {
+    /// The same pair where so many mails stand before.
+    fn moved(self, ones: usize, others: usize) -> Self {
+        Self { one: self.one + ones, other: self.other + others, ..self }
+    }
+}
+
+/// The wanted mail of one half, and all spam, as one stop list has them.
+#[derive(Default)]
+struct Fold {
+    wanted: Vec<Mail>,
+    spam: Vec<Mail>,
+}
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let stop = args.stop.as_deref().map(read_stop_list).transpose()?;
-    let stop = stop.as_ref().unwrap_or(StopList::shipped());
-    let wanted_half = if args.tuning { Half::Tuning } else { Half::HeldOut };
-    let (mut wanted, mut spam) = (Vec::new(), Vec::new());
+    let mut texts = Vec::new();
     for index in &args.index {
         for row in read_index(index)? {
-            let simulated = !row.level.is_empty();
-            match row.label.as_str() {
-                "spam" => spam.push(mail(&args.root, row, stop)?),
-                "ham" if simulated || half(&row) == wanted_half => {
-                    wanted.push(mail(&args.root, row, stop)?);
-                }
-                _ => {}
-            }
+            let canonical = Canonical::of(&Message::parse(&read_mail(&args.root, &row)?));
+            texts.push((row, canonical));
         }
     }
+    let folds = if args.cross {
+        crossed(&texts)
+    } else {
+        let stop = args.stop.as_deref().map(read_stop_list).transpose()?;
+        let of = if args.tuning { Half::Tuning } else { Half::HeldOut };
+        vec![fold(&texts, of, stop.as_ref().unwrap_or(StopList::shipped()))]
+    };
+    let (mut pairs, mut found) = (0.0, Vec::new());
+    let (mut wanted, mut spam) = (Vec::new(), Vec::new());
+    for mut fold in folds {
+        pairs += fold.wanted.len() as f64 * fold.spam.len() as f64;
+        let before = (wanted.len(), spam.len());
+        let of_all = |pair: Pair| pair.moved(before.0, before.1);
+        found.extend(matching(&fold.wanted, &fold.spam, |_, _| true).into_iter().map(of_all));
+        wanted.append(&mut fold.wanted);
+        spam.append(&mut fold.spam);
+    }
     println!("{} wanted mails, {} spam", wanted.len(), spam.len());
-    let all = wanted.len() as f64 * spam.len() as f64;
-    curve("wanted mail and spam", all, &matching(&wanted, &spam, |_, _| true), &wanted, &spam);
+    curve("wanted mail and spam", pairs, &found, &wanted, &spam);
+    if args.cross {
+        show(&args, &found, &wanted, &spam);
+        return Ok(());
+    }
     // Simulated newsletters are copies of mails of the other index.
     wanted.retain(|mail| mail.row.level.is_empty());
     let unrelated =
@@ -101,23 +130,62 @@ fn main() -> anyhow::Result<()> {
     let related = pairs_of_others(&wanted);
     let found = matching(&wanted, &wanted, unrelated);
     curve("wanted mails of other campaigns and sites", related, &found, &wanted, &wanted);
-    if args.show {
-        for pair in &found {
-            let (a, b) = (&wanted[pair.one].row, &wanted[pair.other].row);
-            println!("{} ~ {}: {:?} {:?}", a.path, b.path, pair.shared.rule(), pair.shared);
-        }
-    }
+    show(&args, &found, &wanted, &wanted);
     Ok(())
 }
 
-fn mail(root: &std::path::Path, row: Row, stop: &StopList) -> anyhow::Result<Mail> {
-    let canonical = Canonical::of(&Message::parse(&read_mail(root, &row)?));
-    let fingerprint = Fingerprint::with(&canonical, stop);
+fn show(args: &Args, found: &[Pair], ones: &[Mail], others: &[Mail]) {
+    for pair in found.iter().filter(|_| args.show) {
+        let (a, b) = (&ones[pair.one].row, &others[pair.other].row);
+        println!("{} ~ {}: {:?} {:?}", a.path, b.path, pair.shared.rule(), pair.shared);
+    }
+}
+
+fn fold(texts: &[(Row, Canonical)], wanted: Half, stop: &StopList) -> Fold {
+    let mut fold = Fold::default();
+    for (row, canonical) in texts {
+        match row.label.as_str() {
+            "spam" => fold.spam.push(mail(row, canonical, stop)),
+            "ham" if !row.level.is_empty() || half(row) == wanted => {
+                fold.wanted.push(mail(row, canonical, stop));
+            }
+            _ => {}
+        }
+    }
+    fold
+}
+
+/// A fold for either half. Simulated newsletters, which are copies of mails of either, are in the
+/// one whose stop list leaves more of them: the one that was not made of their originals.
+fn crossed(texts: &[(Row, Canonical)]) -> Vec<Fold> {
+    let list_of = |of: Half| {
+        let known = texts
+            .iter()
+            .filter(|(row, _)| row.label == "ham" && row.level.is_empty() && half(row) == of);
+        StopList::of(known.flat_map(|(_, canonical)| stoppable(canonical)))
+    };
+    let mut one = fold(texts, Half::HeldOut, &list_of(Half::Tuning));
+    let mut other = fold(texts, Half::Tuning, &list_of(Half::HeldOut));
+    let simulated = |fold: &mut Fold| -> Vec<Mail> {
+        fold.wanted.extract_if(.., |mail| !mail.row.level.is_empty()).collect()
+    };
+    for (in_one, in_other) in simulated(&mut one).into_iter().zip(simulated(&mut other)) {
+        let keys = |mail: &Mail| mail.witness.statement.keys().len();
+        match keys(&in_one) >= keys(&in_other) {
+            true => one.wanted.push(in_one),
+            false => other.wanted.push(in_other),
+        }
+    }
+    vec![one, other]
+}
+
+fn mail(row: &Row, canonical: &Canonical, stop: &StopList) -> Mail {
+    let fingerprint = Fingerprint::with(canonical, stop);
     let probe = Probe::new(fingerprint.digests(), fingerprint.nilsimsa(), NOW);
     let mut site = Site::new(SiteId([1; 32]), Network::HOME, 0);
     let witness = site.opine(&[], &probe, Opinion::Report, NOW, NOW);
     let rank = (Network::named(&format!("rank {}", row.path)).0 >> 11) as f64 / (1u64 << 53) as f64;
-    Ok(Mail { row, probe, witness, rank })
+    Mail { row: row.clone(), probe, witness, rank }
 }
 
 /// Pairs of different campaigns at different sites.
