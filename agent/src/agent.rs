@@ -39,7 +39,7 @@ use crate::familiar::Familiar;
 use crate::fingerprint::Fingerprint;
 use crate::hosts;
 use crate::maillog;
-use crate::message::Message;
+use crate::message::{Message, original};
 use crate::metrics::Metrics;
 use crate::milters::Milters;
 use crate::pairing::Pairings;
@@ -92,6 +92,7 @@ struct Settings {
     rates: Rates,
     trust: Trust,
     authserv_ids: Vec<String>,
+    spamassassin_hosts: Vec<String>,
     config: Config,
     opinions_per_hour_max: u32,
 }
@@ -102,6 +103,7 @@ impl Settings {
             rates: learner.rates(&config.rates()),
             trust,
             authserv_ids: config.authserv_ids.clone(),
+            spamassassin_hosts: config.spamassassin_hosts.clone(),
             config: config.clone(),
             opinions_per_hour_max: config.opinions_per_hour_max,
         }
@@ -387,7 +389,9 @@ impl Agent {
     }
 
     fn read(&self, mail: &[u8], caller: &Caller, settings: &Settings, now: Time) -> Read {
-        let message = Message::parse(mail);
+        let delivered = caller.delivery || caller.pending;
+        let original = if delivered { None } else { original(mail, &settings.spamassassin_hosts) };
+        let message = Message::parse(original.as_deref().unwrap_or(mail));
         let canonical = Canonical::of(&message);
         let fingerprint = Fingerprint::of(&canonical);
         let authentication =

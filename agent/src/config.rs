@@ -71,6 +71,8 @@ pub struct Config {
     pub believed_users: Vec<String>,
     /// Verifiers whose Authentication-Results are believed.
     pub authserv_ids: Vec<String>,
+    /// Hosts whose SpamAssassin wraps spam.
+    pub spamassassin_hosts: Vec<String>,
     /// Other sites whose word counts here, by public key, with weights from 0 to 1.
     pub trusted_sites: BTreeMap<String, f64>,
     /// Take part in a network of peers.
@@ -162,6 +164,7 @@ impl Default for Config {
             administrators: vec!["root".into()],
             believed_users: Vec::new(),
             authserv_ids: Vec::new(),
+            spamassassin_hosts: Vec::new(),
             trusted_sites: BTreeMap::new(),
             network: false,
             network_listen: DEFAULT_LISTEN.map(String::from).to_vec(),

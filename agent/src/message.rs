@@ -7,6 +7,7 @@
 
 mod archive;
 mod mend;
+mod wrapped;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,6 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mail_parser::{Address, DateTime, Encoding, HeaderName, MessageParser, MimeHeaders, PartType};
 use memchr::memmem;
 use novacula_catalog::Time;
+
+pub(crate) use wrapped::original;
 
 /// Largest mail that is looked at, in bytes (25 MiB, DESIGN 3.1).
 pub const MAIL_LEN_MAX: usize = 25 << 20;
@@ -126,8 +129,7 @@ pub const ATTACHED_MAX: usize = 50;
 #[must_use]
 pub fn attached_mails(raw: &[u8]) -> Vec<Vec<u8>> {
     let bytes = bounded(without_envelope_line(raw));
-    PARSING.set(true);
-    let found = catch_unwind(AssertUnwindSafe(|| {
+    let found = caught(|| {
         let parts = parser().parse(bytes).map(|message| message.parts).unwrap_or_default();
         let mails = parts.iter().filter_map(|part| match &part.body {
             mail_parser::PartType::Message(original) => Some(original.raw_message().to_vec()),
@@ -139,9 +141,16 @@ pub fn attached_mails(raw: &[u8]) -> Vec<Vec<u8>> {
             _ => None,
         });
         mails.take(ATTACHED_MAX).collect()
-    }));
-    PARSING.set(false);
+    });
     found.unwrap_or_default()
+}
+
+/// What a use of the parser gives; None when it panicked.
+fn caught<T>(parse: impl FnOnce() -> T) -> Option<T> {
+    PARSING.set(true);
+    let found = catch_unwind(AssertUnwindSafe(parse));
+    PARSING.set(false);
+    found.ok()
 }
 
 impl Message {
@@ -149,15 +158,9 @@ impl Message {
     #[must_use]
     pub fn parse(raw: &[u8]) -> Self {
         let bytes = &*mend::mended(bounded(without_envelope_line(raw)));
-        PARSING.set(true);
-        let parsed = catch_unwind(AssertUnwindSafe(|| {
-            parser().parse(bytes).map(|message| Self::from_parsed(&message, bytes))
-        }));
-        PARSING.set(false);
-        match parsed {
-            Ok(Some(message)) => message,
-            Ok(None) | Err(_) => Self::from_text(bytes),
-        }
+        let parsed =
+            caught(|| parser().parse(bytes).map(|message| Self::from_parsed(&message, bytes)));
+        parsed.flatten().unwrap_or_else(|| Self::from_text(bytes))
     }
 
     /// True for bulk that says what it is: of a mailing list, or with a way to unsubscribe.

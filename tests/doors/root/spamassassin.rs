@@ -203,6 +203,48 @@ fn a_delivery_is_stated_with_what_the_other_rules_thought() {
     assert_eq!(filters, [Filter::Grey, Filter::Ham]);
 }
 
+#[test]
+fn what_is_said_of_a_wrapped_mail_concerns_the_mail_inside() {
+    let rig = Rig::new();
+    // What SpamAssassin delivers of a mail with so many points needed. Its own report is the text
+    // of what it calls spam, and the mail a part (report_safe is 1 where nothing is set).
+    let delivered = |points: i32, mail: &[u8]| {
+        let version =
+            "--cf=add_header all Checker-Version SpamAssassin _VERSION_ on mx.example.net";
+        let output = rig.run(&[version, &format!("--cf=required_score {points}")], mail);
+        assert!(output.status.success(), "{}", both(&output));
+        output.stdout
+    };
+    let wrapped = delivered(-100, &mail(SPAM));
+    let newsletter = "03-newsletter-html.eml";
+    // A stranger's mail of the same form, with somebody else's mail inside: SpamAssassin takes its
+    // flag away.
+    let forged = delivered(100, &delivered(-100, &mail(newsletter)));
+    for (mail, marks) in [
+        (&wrapped, ["x-spam-type=original", "X-Spam-Flag: YES"]),
+        (&forged, ["x-spam-type=original"; 2]),
+    ] {
+        let text = String::from_utf8_lossy(mail);
+        assert!(marks.iter().all(|mark| text.contains(mark)), "{text}");
+    }
+    let said = |config: &str| {
+        let config = rig.place.file("novacula.toml", config.as_bytes());
+        let agent = rig.place.serve_with(&["--config", &config]);
+        let code = |args: &[&str], mail: &[u8]| {
+            rig.place.run(&[args, &[&rig.place.file("m", mail)]].concat()).code
+        };
+        assert_eq!(code(&["report"], &wrapped), 0);
+        assert_eq!(code(&["report"], &forged), 0);
+        let codes = (code(&["check"], &mail(SPAM)), code(&["check"], &mail(newsletter)));
+        // SpamAssassin's report is alike in both: taken as it is, they are one mail.
+        let _ = (code(&["withdraw"], &wrapped), code(&["withdraw"], &forged));
+        drop(agent);
+        codes
+    };
+    assert_eq!(said("spamassassin_hosts = [\"mx.example.net\"]\n"), (0, 1));
+    assert_eq!(said(""), (1, 1), "nobody is believed by default");
+}
+
 /// What an agent that has stopped had stated as seen, in order.
 fn sightings(place: &Place) -> Vec<(Copies, Facts)> {
     let database = rusqlite::Connection::open(place.data_dir().join("catalog.db")).unwrap();
