@@ -27,7 +27,7 @@ pub use allowlist::{Allowlist, PatternError, authentication_of};
 pub use canonical::{Canonical, GATE_CHARS, Link};
 pub use config::{Config, ConfigError, LogFormat, SYSTEM_SOCKET};
 pub use familiar::Familiar;
-pub use fingerprint::{Fingerprint, StopList, nilsimsa, stoppable};
+pub use fingerprint::{Fingerprint, StopList, nilsimsa, quoted_shingle, stoppable};
 pub use message::{
     ATTACHED_MAX, MAIL_LEN_MAX, Mailbox, Message, TextPart, attached_mails, quiet_parser_panics,
 };

@@ -39,7 +39,13 @@ fn recall(attack: Attack) -> usize {
     let hits = (0..rounds).filter(|seed| {
         let mut draws = Draws::new(*seed);
         let lines = text(60 + draws.below(340), &mut draws);
-        matches(&attack.apply(&lines, &wanted, &mut draws), &plain(&lines))
+        let altered = attack.apply(&lines, &wanted, &mut draws);
+        // A quote below more than a few words is found by other such quotes: who quotes a spam has
+        // not sent it.
+        match attack {
+            Attack::Quote(24) => matches(&altered, &attack.apply(&lines, &wanted, &mut draws)),
+            _ => matches(&altered, &plain(&lines)),
+        }
     });
     hits.count() * 100 / rounds as usize
 }
@@ -61,7 +67,8 @@ fn every_attack_keeps_its_recall() {
             }
             Attack::Insert(33) | Attack::Substitute(20) => 80,
             Attack::Obfuscate(_) | Attack::Personalise | Attack::Hide => 99,
-            Attack::Quote | Attack::Forward => 99,
+            Attack::Quote(8) | Attack::Sign(120) | Attack::Forward => 99,
+            Attack::Sign(_) => 80,
             _ => 95,
         };
         let found = recall(attack);

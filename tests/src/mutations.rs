@@ -74,15 +74,17 @@ pub enum Attack {
     Personalise,
     /// The text as a page with hidden words, comments within words and entities.
     Hide,
-    /// Every line behind a quote sign, below a line of random words.
-    Quote,
+    /// Every line behind a quote sign, below so many random words.
+    Quote(u32),
+    /// As a signature, below random words of so many percent of its own.
+    Sign(u32),
     /// Forwarded, with the usual lines before it.
     Forward,
 }
 
 impl Attack {
     /// Everything that is measured, in the order of the table in docs/measurements.md.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::PadAfter(100),
         Self::PadAfter(300),
         Self::PadAfter(1000),
@@ -112,7 +114,10 @@ impl Attack {
         Self::Reorder,
         Self::Personalise,
         Self::Hide,
-        Self::Quote,
+        Self::Quote(8),
+        Self::Quote(24),
+        Self::Sign(120),
+        Self::Sign(240),
         Self::Forward,
     ];
 
@@ -156,9 +161,18 @@ impl Attack {
             }
             Self::Personalise => personalised(&lines, draws),
             Self::Hide => page(&lines, draws),
-            Self::Quote => {
+            Self::Quote(words) => {
                 let quoted = lines.iter().map(|line| format!("> {line}"));
-                plain(&random_lines(8, draws).into_iter().chain(quoted).collect::<Vec<_>>())
+                plain(
+                    &random_lines(words as usize, draws)
+                        .into_iter()
+                        .chain(quoted)
+                        .collect::<Vec<_>>(),
+                )
+            }
+            Self::Sign(percent) => {
+                let rule = vec!["-- ".to_owned()];
+                plain(&[random_lines(share(percent), draws), rule, lines].concat())
             }
             Self::Forward => {
                 let mut head = vec!["-------- Forwarded Message --------".to_owned()];
@@ -265,12 +279,14 @@ fn personalised(lines: &[String], draws: &mut Draws) -> Vec<u8> {
 }
 
 fn page(lines: &[String], draws: &mut Draws) -> Vec<u8> {
-    let mut body = String::from("<html><head><title>x</title></head><body>\n");
+    let class = draws.word();
+    let mut body = format!("<html><head><style>.{class} {{ font-size: 0 }}</style></head><body>\n");
     let hidden = [
         "<div style='display:none'>",
         "<div style=\"font-size:0\">",
-        "<div style='color:#ffffff'>",
+        "<div style='color:#fefeff'>",
         "<div style='position:absolute;left:-9999px'>",
+        &format!("<div class=\"{class}\">"),
     ];
     for line in lines {
         body += hidden[draws.below(hidden.len())];

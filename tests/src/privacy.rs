@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use novacula_agent::{Canonical, Fingerprint, StopList, stoppable};
+use novacula_agent::{Canonical, Fingerprint, StopList, quoted_shingle, stoppable};
 use novacula_catalog::{
     Copies, Digest, Engine, Facts, Key, Kind, MailId, Network, Probe, SALT_OVERLAP_SECS, SALT_SECS,
     SaltEpoch, SiteId, Statement, Time, Witness, compare,
@@ -27,9 +27,11 @@ const HOLDERS: f64 = 6.0;
 pub struct Dictionary(HashSet<Key>);
 
 impl Dictionary {
-    /// Takes in every shingle of a text, chosen by the engines or not.
+    /// Takes in every shingle of a text, chosen by the engines or not, and what it is in a quote.
     pub fn learn(&mut self, canonical: &Canonical) {
-        self.0.extend(shingles(canonical).map(shingle_key));
+        for shingle in stoppable(&text_of(&canonical.text)) {
+            self.0.extend([shingle, quoted_shingle(shingle)].map(shingle_key));
+        }
     }
 
     /// How many keys it has.
@@ -50,7 +52,7 @@ impl Dictionary {
 pub struct Reading {
     /// Mails that were stated.
     pub mails: usize,
-    /// Distinct shingles of their texts.
+    /// Distinct shingles of their texts, and of their quotes.
     pub shingles: usize,
     /// Keys of shingles that were sent.
     pub keys: usize,
@@ -77,7 +79,8 @@ impl Reading {
             .collect();
         let read = sent.iter().filter(|key| dictionary.0.contains(key)).count();
         self.mails += 1;
-        self.shingles += shingles(canonical).len();
+        let texts = [&canonical.text, &canonical.quoted];
+        self.shingles += texts.map(|text| stoppable(&text_of(text)).len()).iter().sum::<usize>();
         self.keys += sent.len();
         self.read += read;
         self.touched += usize::from(read > 0);
@@ -156,9 +159,8 @@ pub fn listener(peers: usize) -> f64 {
     (HOLDERS / peers.max(1) as f64).min(1.0)
 }
 
-fn shingles(canonical: &Canonical) -> impl ExactSizeIterator<Item = u64> + use<> {
-    let text = Canonical { text: canonical.text.clone(), ..Canonical::default() };
-    stoppable(&text).into_iter()
+fn text_of(text: &str) -> Canonical {
+    Canonical { text: text.to_owned(), ..Canonical::default() }
 }
 
 fn shingle_key(value: u64) -> Key {

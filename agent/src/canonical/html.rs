@@ -7,9 +7,15 @@
 
 use html5gum::Tokenizer;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::style::{Color, Sheet, Style, property};
 
 /// Deepest nesting that is followed; what is deeper inherits from the last element kept.
 const STACK_MAX: usize = 256;
+
+/// Most text of a style sheet that is kept, in bytes; a longer one hides nothing.
+const PAGE_SHEETS_MAX: usize = 128 << 10;
 
 /// Most addresses taken from one page.
 const HREFS_MAX: usize = 200;
@@ -38,12 +44,38 @@ pub(super) fn visible(html: &str, text_max: usize) -> Visible {
     walk.out
 }
 
-#[derive(Debug)]
+/// An open element, and how what is inside it is seen.
+#[derive(Clone, Copy, Debug)]
 struct Element {
-    name: Vec<u8>,
-    hidden: bool,
+    /// Hash of its name.
+    tag: u64,
+    paragraph: bool,
+    sheet: bool,
     quote: bool,
-    background: Option<String>,
+    /// The properties by which it is hidden ([`property`]).
+    hidden: u8,
+    color: Option<Color>,
+    background: Color,
+}
+
+impl Default for Element {
+    fn default() -> Self {
+        Self {
+            tag: 0,
+            paragraph: false,
+            sheet: false,
+            quote: false,
+            hidden: 0,
+            color: None,
+            background: Color::WHITE,
+        }
+    }
+}
+
+impl Element {
+    fn is_hidden(&self) -> bool {
+        self.hidden != 0 || self.color.is_some_and(|color| color.is_lost_on(self.background))
+    }
 }
 
 #[derive(Default)]
@@ -51,8 +83,17 @@ struct Walk {
     out: Visible,
     stack: Vec<Element>,
     open: Option<Element>,
+    /// The name of the tag that is open.
+    name: Vec<u8>,
     attribute: Vec<u8>,
-    color: Option<String>,
+    /// What the open tag says.
+    style: Style,
+    class: String,
+    id: String,
+    href: Option<String>,
+    source: Option<String>,
+    sheet: Sheet,
+    sheet_text: String,
     text_max: usize,
 }
 
@@ -75,41 +116,40 @@ impl Walk {
         }
     }
 
-    fn hidden(&self) -> bool {
-        self.stack.last().is_some_and(|element| element.hidden)
-    }
-
     fn start(&mut self, name: &[u8]) {
         self.close_implied(name);
-        let parent = self.stack.last();
         let never_shown =
             matches!(name, b"script" | b"style" | b"title" | b"template" | b"noscript" | b"object");
-        self.color = None;
-        self.open = Some(Element {
-            name: name.to_vec(),
-            hidden: never_shown || parent.is_some_and(|parent| parent.hidden),
-            quote: name == b"blockquote" || parent.is_some_and(|parent| parent.quote),
-            background: parent.and_then(|parent| parent.background.clone()),
-        });
         // A body ends the head even where its end tag is missing.
         if name == b"body" {
             self.stack.clear();
-            if let Some(open) = &mut self.open {
-                (open.hidden, open.quote) = (false, false);
-            }
         }
+        let mut open = self.stack.last().copied().unwrap_or_default();
+        open.tag = xxh3_64(name);
+        open.paragraph = name == b"p";
+        open.sheet = name == b"style";
+        open.quote |= name == b"blockquote";
+        open.hidden |= if never_shown { property::DISPLAY } else { 0 };
+        self.open = Some(open);
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.style = Style::default();
+        self.class.clear();
+        self.id.clear();
+        (self.href, self.source) = (None, None);
     }
 
     /// A paragraph, list item or cell ends where the next begins.
     fn close_implied(&mut self, name: &[u8]) {
-        let Some(top) = self.stack.last().map(|element| element.name.as_slice()) else { return };
-        let again = top == name
-            && matches!(name, b"p" | b"li" | b"td" | b"th" | b"tr" | b"dt" | b"dd" | b"option");
+        let Some(top) = self.stack.last() else { return };
+        let again =
+            matches!(name, b"p" | b"li" | b"td" | b"th" | b"tr" | b"dt" | b"dd" | b"option")
+                && top.tag == xxh3_64(name);
         let ends_paragraph = matches!(
             name,
             b"div" | b"table" | b"ul" | b"ol" | b"h1" | b"h2" | b"h3" | b"blockquote" | b"pre"
         );
-        if again || (top == b"p" && ends_paragraph) {
+        if again || (top.paragraph && ends_paragraph) {
             self.stack.pop();
         }
     }
@@ -119,7 +159,7 @@ impl Walk {
         self.attribute.extend(name.iter().map(u8::to_ascii_lowercase));
         // The one attribute that hides without a value.
         if let Some(open) = self.open.as_mut().filter(|_| name == b"hidden") {
-            open.hidden = true;
+            open.hidden |= property::DISPLAY;
         }
     }
 
@@ -127,47 +167,65 @@ impl Walk {
     fn is_read(&self) -> bool {
         matches!(
             self.attribute.as_slice(),
-            b"style" | b"color" | b"text" | b"bgcolor" | b"href" | b"src"
+            b"style"
+                | b"class"
+                | b"id"
+                | b"color"
+                | b"text"
+                | b"bgcolor"
+                | b"background"
+                | b"href"
+                | b"src"
         )
     }
 
     fn value(&mut self, value: &str) {
-        let Some(open) = &mut self.open else { return };
+        let style = &mut self.style;
         match self.attribute.as_slice() {
             b"style" => {
-                let style = Style::parse(value);
-                open.hidden |= style.hidden;
-                self.color = style.color.or(self.color.take());
-                open.background = style.background.or(open.background.take());
+                let said = Style::parse(value);
+                let (color, background) = (style.color, style.background);
+                *style = said;
+                style.color = said.color.or(color);
+                style.background = said.background.or(background);
             }
-            b"color" | b"text" => self.color = Some(color(value)),
-            b"bgcolor" => open.background = Some(color(value)),
+            b"class" => value.clone_into(&mut self.class),
+            b"id" => value.clone_into(&mut self.id),
+            b"color" | b"text" => {
+                style.color.get_or_insert(Color::parse(value));
+            }
+            b"bgcolor" => {
+                style.background.get_or_insert(Color::parse(value));
+            }
+            b"background" => style.background = Some(Color::Unknown),
             // Where the reader can go. Images are no place to go, and those of mailing services
             // are shared by unrelated mails.
-            b"href" if !open.hidden && matches!(open.name.as_slice(), b"a" | b"area") => {
-                let href = value.trim();
-                if !href.is_empty() && self.out.hrefs.len() < HREFS_MAX {
-                    self.out.hrefs.push(href.to_owned());
-                }
+            b"href" if matches!(self.name.as_slice(), b"a" | b"area") => {
+                self.href = Some(value.trim().to_owned());
             }
-            b"src" if !open.hidden && open.name == b"img" => {
-                let source = value.trim();
-                let loaded = source.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("http"));
-                if loaded && self.out.pictures.len() < PICTURES_MAX {
-                    self.out.pictures.push(source.to_owned());
-                }
-            }
+            b"src" if self.name == b"img" => self.source = Some(value.trim().to_owned()),
             _ => {}
         }
     }
 
     fn close_start(&mut self) {
         let Some(mut open) = self.open.take() else { return };
-        let ground = open.background.as_deref().unwrap_or("white");
-        open.hidden |= self.color.as_deref() == Some(ground);
-        self.block(&open.name);
+        let style = self.style;
+        let of_sheet = self.sheet.hides(&self.class, &self.id) & !style.shows;
+        // What is not displayed, or stands elsewhere, takes all that is inside with it; size and
+        // visibility end where something inside has its own.
+        let own = property::SIZE | property::VISIBILITY;
+        open.hidden &= !(style.shows & own);
+        open.hidden |= style.hides | of_sheet;
+        open.color = style.color.or(open.color);
+        open.background = style.background.unwrap_or(open.background);
+        if !open.is_hidden() {
+            self.addresses();
+        }
+        let name = std::mem::take(&mut self.name);
+        self.block(&name);
         let void = matches!(
-            open.name.as_slice(),
+            name.as_slice(),
             b"area"
                 | b"base"
                 | b"br"
@@ -182,14 +240,35 @@ impl Walk {
                 | b"track"
                 | b"wbr"
         );
+        self.name = name;
         if !void && self.stack.len() < STACK_MAX {
             self.stack.push(open);
         }
     }
 
+    /// Takes where the open tag leads, and where its picture lies.
+    fn addresses(&mut self) {
+        if let Some(href) = self.href.take().filter(|href| !href.is_empty())
+            && self.out.hrefs.len() < HREFS_MAX
+        {
+            self.out.hrefs.push(href);
+        }
+        let loaded =
+            |source: &String| source.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("http"));
+        if let Some(source) = self.source.take().filter(loaded)
+            && self.out.pictures.len() < PICTURES_MAX
+        {
+            self.out.pictures.push(source);
+        }
+    }
+
     fn end(&mut self, name: &[u8]) {
-        if let Some(at) = self.stack.iter().rposition(|element| element.name == name) {
+        let tag = xxh3_64(name);
+        if let Some(at) = self.stack.iter().rposition(|element| element.tag == tag) {
             self.stack.truncate(at);
+        }
+        if name == b"style" {
+            self.sheet.read(&std::mem::take(&mut self.sheet_text));
         }
         self.block(name);
     }
@@ -211,12 +290,15 @@ impl Walk {
     }
 
     fn text(&mut self, text: &str) {
-        if self.hidden() {
+        let element = self.stack.last().copied().unwrap_or_default();
+        if element.is_hidden() {
+            if element.sheet && self.sheet_text.len() < PAGE_SHEETS_MAX {
+                self.sheet_text.push_str(text);
+            }
             return;
         }
         let out = &mut self.out.text;
-        let quoted = self.stack.last().is_some_and(|element| element.quote);
-        if quoted && (out.is_empty() || out.ends_with('\n')) && !text.trim().is_empty() {
+        if element.quote && (out.is_empty() || out.ends_with('\n')) && !text.trim().is_empty() {
             out.push_str("> ");
         }
         // In HTML a line break is a space.
@@ -226,65 +308,6 @@ impl Walk {
             out.push(' ');
             out.push_str(line);
         }
-    }
-}
-
-/// The declarations of a style attribute that decide what is seen.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Style {
-    hidden: bool,
-    color: Option<String>,
-    background: Option<String>,
-}
-
-impl Style {
-    fn parse(text: &str) -> Self {
-        let mut style = Self::default();
-        let mut clipped = false;
-        let mut flat = false;
-        for declaration in text.split(';').take(64) {
-            let Some((name, value)) = declaration.split_once(':') else { continue };
-            let name = name.trim().to_ascii_lowercase();
-            let value: String = value
-                .to_ascii_lowercase()
-                .replace("!important", "")
-                .chars()
-                .filter(|c| !c.is_ascii_whitespace())
-                .collect();
-            let length = || value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == '%');
-            let small = || length().parse::<f32>().is_ok_and(|number| number < 2.0);
-            let zero = || length().parse::<f32>().is_ok_and(|number| number <= 0.0);
-            match name.as_str() {
-                "display" => style.hidden |= value == "none",
-                "visibility" => style.hidden |= value == "hidden" || value == "collapse",
-                "mso-hide" => style.hidden |= value == "all",
-                "opacity" => style.hidden |= zero(),
-                // em and % scale: only an absolute size below 2 can't be read.
-                "font-size" => {
-                    style.hidden |= zero() || (small() && !value.ends_with("em") && value != "1");
-                }
-                "text-indent" | "left" | "top" | "margin-left" => {
-                    style.hidden |= length().parse::<f32>().is_ok_and(|number| number < -500.0);
-                }
-                "height" | "max-height" | "width" | "max-width" => flat |= zero(),
-                "overflow" => clipped |= value == "hidden",
-                "color" => style.color = Some(color(&value)),
-                "background-color" | "background" => style.background = Some(color(&value)),
-                _ => {}
-            }
-        }
-        style.hidden |= flat && clipped;
-        style
-    }
-}
-
-/// A colour in one spelling, for the commonest of them.
-fn color(value: &str) -> String {
-    let value: String = value.trim().to_ascii_lowercase();
-    match value.as_str() {
-        "#fff" | "#ffffff" | "ffffff" | "rgb(255,255,255)" | "white" => "white".into(),
-        "#000" | "#000000" | "000000" | "rgb(0,0,0)" | "black" => "black".into(),
-        _ => value.trim_start_matches('#').to_owned(),
     }
 }
 
@@ -312,6 +335,25 @@ mod tests {
         check("<head><title>no</title><body>yes", "yes");
         check("<body><head><style>no</style>yes", "yes");
         check("<p hidden>no</p>a", "a");
+        check("<style>.x{display:none}</style>a<div class='y x'>no<b>nor</b></div>b", "a b");
+        check(
+            "<style>#x{font-size:0}</style>a<div id=x>no<b style='font-size:9px'>yes</b></div>",
+            "a yes",
+        );
+        check("<style>.x{display:none}</style><p class=x style='display:block'>a", "a");
+        check("<div style='visibility:hidden'>no<b style='visibility:visible'>a</b></div>", "a");
+        check("<body bgcolor='#fefefe'><font color=white>no</font>a", "a");
+    }
+
+    #[test]
+    fn what_is_written_inside_something_hidden_may_be_seen() {
+        // Mailing services take the gaps between columns away by a size of zero.
+        check("<td style='font-size:0px'><div style='font-size:13px'>a</div></td>", "a");
+        check("<td style='font-size:0px'><div style='font-size:1em'>no</div></td>a", "a");
+        check("<td style='color:#fff'><font color=black>a</font></td>", "a");
+        check("<td background='http://a.example/dark.png'><font color=white>a</font></td>", "a");
+        check("<div style='display:none'><p style='display:block'>no</p></div>a", "a");
+        check("<p style='left:-9999px'>a</p>", "a");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod fold;
 mod html;
 mod links;
+mod style;
 mod tokens;
 
 pub use links::Link;
@@ -28,6 +29,9 @@ const GREETING_WORDS_MAX: usize = 5;
 /// behind a line of random words (docs/measurements.md, "Twins").
 const QUOTE_TIMES_MAX: usize = 10;
 
+/// A footer is at most this part of what stands before it.
+const FOOTER_PART: usize = 3;
+
 /// Most lines of a footer that a rule of dashes sets apart.
 const FOOTER_LINES_MAX: usize = 12;
 
@@ -36,6 +40,8 @@ const FOOTER_LINES_MAX: usize = 12;
 pub struct Canonical {
     /// The words with one space between them.
     pub text: String,
+    /// The words of quotes that were left out of it: spam may stand there below words of no weight.
+    pub quoted: String,
     /// Links in order of appearance.
     pub links: Vec<Link>,
     /// Hosts that pictures are loaded from.
@@ -55,18 +61,18 @@ impl Canonical {
         let own = OwnNames::of(&message.recipients);
         let mut links = links::Links::default();
         let shown = read(&message.shown, &mut links);
-        let mut text = words_of(&shown, &own);
+        let (mut text, mut quoted) = words_of(&shown, &own);
         if !message.plain.is_empty() {
             let plain = read(&message.plain, &mut links);
             if !passes_gate(&text) {
                 let plain = words_of(&plain, &own);
-                text = if plain.len() > text.len() { plain } else { text };
+                (text, quoted) = if plain.0.len() > text.len() { plain } else { (text, quoted) };
             }
         }
         // A subject is read too, but lists and filters change it, and it weighs nothing beside a
         // text: only a mail that is too short without it takes it in.
         if !passes_gate(&text) {
-            let subject = words_of(&message.subject, &own);
+            let (subject, _) = words_of(&message.subject, &own);
             text = [subject, text]
                 .into_iter()
                 .filter(|of| !of.is_empty())
@@ -76,7 +82,7 @@ impl Canonical {
         let attachments = message.attachments.clone();
         let (links, pictures) = links.into_parts();
         let answers_to = elsewhere(message).map(str::to_owned);
-        Self { text, links, pictures, attachments, answers_to }
+        Self { text, quoted, links, pictures, attachments, answers_to }
     }
 
     /// True when there is enough text to judge by it: the entropy gate.
@@ -153,38 +159,45 @@ fn read(parts: &[TextPart], links: &mut links::Links) -> String {
 enum Role {
     Body,
     Around,
+    Quote,
 }
 
-/// Canonical words of a text. Greeting, quoted replies and footers are left out when what
-/// remains passes the entropy gate and is no mere fig leaf before them, else kept: spam can hide
-/// in a quote.
-fn words_of(text: &str, own: &OwnNames) -> String {
+/// Canonical words of a text, and those of its quotes where they are left out. Greeting, quoted
+/// replies and footers are left out when what remains passes the entropy gate and is no mere fig
+/// leaf before them, else kept: spam can hide in a quote.
+fn words_of(text: &str, own: &OwnNames) -> (String, String) {
     let lines: Vec<&str> = text.lines().collect();
     let roles = roles(&lines);
     let mut words = Words::new(own, text.len());
-    // Where the words of each run of body lines stand.
-    let mut body: Vec<std::ops::Range<usize>> = Vec::new();
+    // Where the words of each run of lines of one role stand.
+    let mut runs: Vec<(Role, std::ops::Range<usize>)> = Vec::new();
     for (line, role) in lines.iter().zip(&roles) {
         let start = words.text().len();
         words.line(line);
         let end = words.text().len();
-        match body.last_mut().filter(|run| run.end == start) {
-            _ if *role == Role::Around => {}
-            Some(run) => run.end = end,
-            None => body.push(start..end),
+        match runs.last_mut() {
+            Some((last, run)) if last == role => run.end = end,
+            _ => runs.push((*role, start..end)),
         }
     }
     let mut text = words.into_text();
-    if body.iter().map(ExactSizeIterator::len).sum::<usize>() < text.len() {
-        let kept: Vec<&str> = body.into_iter().map(|run| text[run].trim_start()).collect();
-        let kept: Vec<&str> = kept.into_iter().filter(|run| !run.is_empty()).collect();
-        let kept = kept.join(" ");
+    let mut quoted = String::new();
+    if runs.iter().any(|(role, run)| *role != Role::Body && !run.is_empty()) {
+        let of = |role: Role| -> String {
+            let runs = runs.iter().filter(|(of, _)| *of == role);
+            let runs = runs.map(|(_, run)| text[run.clone()].trim_start());
+            runs.filter(|run| !run.is_empty()).collect::<Vec<_>>().join(" ")
+        };
+        let kept = of(Role::Body);
         if passes_gate(&kept) && kept.len() * QUOTE_TIMES_MAX >= text.len() {
+            quoted = of(Role::Quote);
             text = kept;
         }
     }
-    text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
-    text
+    for text in [&mut text, &mut quoted] {
+        text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
+    }
+    (text, quoted)
 }
 
 fn roles(lines: &[&str]) -> Vec<Role> {
@@ -199,7 +212,7 @@ fn roles(lines: &[&str]) -> Vec<Role> {
         if !is_quoted(line) {
             continue;
         }
-        roles[at] = Role::Around;
+        roles[at] = Role::Quote;
         // "On Monday Ann wrote:" stands in the last written lines before its quote.
         let before = lines[..at].iter().rposition(written);
         if let Some(before) = before.filter(|before| lines[*before].trim_end().ends_with(':')) {
@@ -211,7 +224,7 @@ fn roles(lines: &[&str]) -> Vec<Role> {
         let letters = |range: std::ops::Range<usize>| -> usize {
             range.filter(|at| roles[*at] == Role::Body).map(|at| lines[at].trim().len()).sum()
         };
-        if letters(0..footer) >= letters(footer..lines.len()) {
+        if letters(0..footer) >= FOOTER_PART * letters(footer..lines.len()) {
             roles[footer..].fill(Role::Around);
         }
     }

@@ -26,6 +26,10 @@ const HEAD_DIGESTS: usize = 5;
 /// Digests of the engine `tail`: as many as of `head`, since spam behind padding is as common as
 /// spam before it (docs/measurements.md, "Robustness").
 const TAIL_DIGESTS: usize = 5;
+/// Digests of quotes that are left out of the text, of the engine `tail`.
+const QUOTED_DIGESTS: usize = 5;
+/// Keeps them apart from those of texts.
+const QUOTED_SEED: u64 = 0x7175_6f74_6564;
 /// Digests of the engine `attachment` (DESIGN 3.2, budget).
 const ATTACHMENT_DIGESTS: usize = 3;
 /// How much of the canonical text is its head, and its tail, in bytes (DESIGN 3.2): so much of a
@@ -65,8 +69,10 @@ impl Fingerprint {
         let exact = exact.map(|value| Digest { engine: Engine::Exact, weak: false, value });
         let mut digests: Vec<Digest> = exact.into_iter().collect();
         if !gated {
-            let room = KEYS_MAX - digests.len() - links - attached;
+            let quoted = quoted(&canonical.quoted, stop);
+            let room = KEYS_MAX - digests.len() - links - attached - quoted.len();
             digests.extend(shingled(&canonical.text, stop, room));
+            digests.extend(quoted);
         }
         let texted = digests.iter().any(|digest| digest.engine != Engine::Exact);
         digests.extend(link::digests(&canonical.links, texted, stop));
@@ -140,6 +146,28 @@ fn shingled(text: &str, stop: &StopList, room: usize) -> Vec<Digest> {
         }
     }
     digests
+}
+
+/// The digests of quotes that the text is without. They equal those of other quotes and never those of
+/// a text: who quotes a spam has not sent it.
+fn quoted(text: &str, stop: &StopList) -> Vec<Digest> {
+    let mut chosen = Smallest::new(QUOTED_DIGESTS.max(SHINGLES_MIN));
+    shingles(text, |Shingle { hash, .. }| {
+        if chosen.takes(hash) && !stop.stops(hash) {
+            chosen.add(hash);
+        }
+    });
+    let chosen = chosen.into_vec();
+    let told = if chosen.len() < SHINGLES_MIN { &[] } else { &chosen[..QUOTED_DIGESTS] };
+    let of =
+        |hash: &u64| Digest { engine: Engine::Tail, weak: false, value: quoted_shingle(*hash) };
+    told.iter().map(of).collect()
+}
+
+/// What stands for a shingle in a quote, by its hash.
+#[must_use]
+pub fn quoted_shingle(hash: u64) -> u64 {
+    keyed(hash, QUOTED_SEED)
 }
 
 /// What is attached. A picture beside a text that tells proves nothing alone: a firm's logo stands
