@@ -129,13 +129,32 @@ impl Learner {
     }
 }
 
-/// Statements by mail, as far as that shows without the mail: copies with the same smallest key
-/// have most of their keys in common. What is altered falls apart and is too little to learn from.
+/// Keys in common by which a statement belongs to a mail: so many shingles need no Nilsimsa in the
+/// rule of match. All of them, where it has fewer.
+const SHARED_MIN: usize = 5;
+
+/// Statements by mail, as far as that shows without the mail: each joins the one that it shares most
+/// keys with. Earlier ones first, so that the order in which they are held decides nothing.
 fn mails<'a>(held: impl IntoIterator<Item = &'a Arc<Witness>>) -> impl Iterator<Item = Vec<Match>> {
-    let mut by_key: HashMap<Key, Vec<Match>> = HashMap::new();
+    let mut held: Vec<&Arc<Witness>> = held.into_iter().collect();
+    held.sort_unstable_by_key(|of| (of.statement.epoch, of.statement.site, of.statement.mail));
+    let mut mail_of: HashMap<Key, usize> = HashMap::new();
+    let mut mails: Vec<Vec<Match>> = Vec::new();
+    let mut shared: Vec<usize> = Vec::new();
     for witness in held {
-        let Some(key) = witness.statement.keys().first() else { continue };
-        by_key.entry(*key).or_default().push(Match {
+        let keys = witness.statement.keys();
+        shared.clear();
+        shared.extend(keys.iter().filter_map(|key| mail_of.get(key)));
+        shared.sort_unstable();
+        let runs = shared.chunk_by(|one, other| one == other);
+        let nearest = runs.max_by_key(|run| run.len());
+        let known = nearest.filter(|run| run.len() >= SHARED_MIN.min(keys.len()));
+        let mail = known.map_or(mails.len(), |run| run[0]);
+        if mail == mails.len() {
+            mails.push(Vec::new());
+        }
+        keys.iter().for_each(|key| _ = mail_of.entry(*key).or_insert(mail));
+        mails[mail].push(Match {
             witness: Arc::clone(witness),
             engine: Engine::Exact,
             shared: Shared { exact: true, ..Shared::default() },
@@ -147,7 +166,7 @@ fn mails<'a>(held: impl IntoIterator<Item = &'a Arc<Witness>>) -> impl Iterator<
         Kind::Sighting { copies, .. } => f64::from(copies.at_least()),
         Kind::Opinion { .. } => 0.0,
     };
-    by_key.into_values().filter(move |mail| mail.iter().map(copies).sum::<f64>() >= COPIES_MIN)
+    mails.into_iter().filter(move |mail| mail.iter().map(copies).sum::<f64>() >= COPIES_MIN)
 }
 
 /// Reports and copies that a mail adds.
