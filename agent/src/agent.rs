@@ -4,47 +4,48 @@
 //! Key decision: a check reads memory only and never waits for the disk or a peer. An opinion is
 //! acknowledged when it is on the disk ([`opinion`]).
 
+mod circle;
 mod error;
 mod explain;
 mod invite;
 mod join;
 mod learn;
 mod lock;
+mod networks;
 mod opinion;
 mod peers;
 mod people;
+mod read;
 mod status;
 mod trust;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use novacula_catalog::store::{Disk, Save};
 use novacula_catalog::{
-    Acts, Catalog, Delivery, Digest, Fact, Facts, Filter, Judgement, KEEP_OWN_OPINION_SECS,
-    Learner, Match, Network, Probe, Rates, Reporter, SEQ_BLOCK, Site, Speaker, Stage, Time, Token,
-    Trust, careful, judge,
+    Acts, Catalog, Delivery, Filter, KEEP_OWN_OPINION_SECS, Learner, Match, Network, Rates,
+    Readings, Reporter, SEQ_BLOCK, Site, Speaker, Stage, Time, Token, Trust,
 };
 use novacula_client::{Authentication, Check, MilterState, Sent, Verdict};
 
-use crate::allowlist::{Allowlist, authentication_of};
-use crate::canonical::{Canonical, GATE_CHARS};
+use self::networks::Networks;
+use self::read::{Read, sends};
+use self::trust::Weighed;
+use crate::allowlist::Allowlist;
 use crate::config::Config;
 use crate::correspondents::Correspondents;
 use crate::familiar::Familiar;
-use crate::fingerprint::Fingerprint;
 use crate::hosts;
 use crate::maillog;
-use crate::message::{Message, original};
 use crate::metrics::Metrics;
 use crate::milters::Milters;
 use crate::pairing::Pairings;
 use crate::quota::Quota;
-use crate::verdict::{self, Circumstances};
 
 /// What the caller of one request knows beside the mail, as far as he is believed.
 #[derive(Clone, Debug)]
@@ -91,17 +92,27 @@ pub(crate) const LONG_MAIL: usize = 256 << 10;
 struct Settings {
     rates: Rates,
     trust: Trust,
+    group: Option<GroupSettings>,
     authserv_ids: Vec<String>,
     spamassassin_hosts: Vec<String>,
     config: Config,
     opinions_per_hour_max: u32,
 }
 
+/// By what the private group's word is judged.
+struct GroupSettings {
+    rates: Rates,
+    trust: Trust,
+}
+
 impl Settings {
-    fn of(config: &Config, trust: Trust, learner: &Learner) -> Self {
+    fn of(config: &Config, weighed: Weighed, learner: &Learner) -> Self {
+        let rates = learner.rates(&config.rates());
+        let group = weighed.group;
         Self {
-            rates: learner.rates(&config.rates()),
-            trust,
+            group: group.map(|trust| GroupSettings { rates: config.group_rates(&rates), trust }),
+            rates,
+            trust: weighed.main,
             authserv_ids: config.authserv_ids.clone(),
             spamassassin_hosts: config.spamassassin_hosts.clone(),
             config: config.clone(),
@@ -132,7 +143,7 @@ pub struct Look {
     settings: Arc<Settings>,
     matches: Vec<Match>,
     in_hand: Option<Network>,
-    judged: (Check, Judgement),
+    judged: (Check, Readings),
     /// The signed sighting, if there is one to be told.
     stated: Option<Vec<u8>>,
     /// Nothing of it leaves the site.
@@ -142,12 +153,14 @@ pub struct Look {
 /// The agent.
 pub struct Agent {
     identity: Speaker,
-    network: peers::Network,
+    networks: Networks,
     data_dir: PathBuf,
     disk: Disk,
     settings: RwLock<Arc<Settings>>,
     state: Mutex<State>,
     weights: trust::Weights,
+    /// Somebody keeps the weights up to date.
+    tending: AtomicBool,
     pairings: Mutex<Pairings>,
     learner: Mutex<(Learner, Time)>,
     speaking: tokio::sync::Mutex<()>,
@@ -156,26 +169,6 @@ pub struct Agent {
     started: Instant,
     /// Held as long as the agent lives: one agent to a data directory.
     _lock: std::fs::File,
-}
-
-/// A mail read, and what is known of it.
-struct Read {
-    canonical: Canonical,
-    fingerprint: Fingerprint,
-    probe: Probe,
-    circumstances: Circumstances,
-    facts: Facts,
-    received: Option<Time>,
-    from: String,
-    /// Hash of the Message-Id.
-    message: Option<u64>,
-}
-
-impl Read {
-    /// The mail's first digest, by which it is named here.
-    fn number(&self) -> u64 {
-        self.fingerprint.digests().first().map_or(0, |digest| digest.value)
-    }
 }
 
 impl Agent {
@@ -188,13 +181,17 @@ impl Agent {
         let lock = lock::lock_dir(&data_dir)?;
         let identity = hosts::speaker(&data_dir, now)?;
         let site = identity.site();
-        let (disk, loaded) = Disk::open(&data_dir, site, now)?;
+        let (disk, mut loaded) = Disk::open(&data_dir, site, now)?;
         if let Some(path) = &loaded.set_aside {
             maillog::set_aside(path);
         }
-        let weights = trust::Weights::new(config, site, &loaded.network, now);
+        let (networks, begun) =
+            Networks::new(config, site, &mut loaded.network).map_err(AgentError::Config)?;
+        begun.into_iter().for_each(|save| disk.save_soon(Save::Network(save)));
+        let weights = trust::Weights::new(config, site, &networks, loaded.network, now);
+        let weighed = weights.weighed(config);
         let mut catalog = Catalog::new(site, config.statements_max);
-        catalog.trust(weights.trust().counting(now));
+        catalog.trust(weighed.counting(&networks, now));
         for witness in loaded.witnesses {
             catalog.insert(witness);
         }
@@ -218,9 +215,10 @@ impl Agent {
             reserved: loaded.next_number + SEQ_BLOCK,
         };
         Ok(Self {
-            settings: RwLock::new(Arc::new(Settings::of(config, weights.trust(), &learner))),
+            settings: RwLock::new(Arc::new(Settings::of(config, weighed, &learner))),
             learner: Mutex::new((learner, Time(0))),
-            network: peers::Network::new(config, loaded.network),
+            networks,
+            tending: AtomicBool::new(false),
             identity,
             data_dir,
             disk,
@@ -238,9 +236,9 @@ impl Agent {
     /// Takes over what a new configuration may change.
     pub fn reload(&self, config: &Config) {
         let (learner, _) = *self.learner();
-        let trust = self.weights.weigh(config, Time::now());
-        self.tell_trust(&trust, self.network.handle().as_ref());
-        let settings = Arc::new(Settings::of(config, trust, &learner));
+        let weighed = self.weights.weigh(config, Time::now());
+        self.tell_trust(&weighed);
+        let settings = Arc::new(Settings::of(config, weighed, &learner));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
@@ -253,7 +251,8 @@ impl Agent {
         let matches = state.catalog.matches(&read.probe);
         let counts = (caller.delivery || caller.pending) && sends(&read);
         let in_hand = counts.then(|| state.site.network());
-        let judged = judged(&read, &settings, &matches, in_hand, now);
+        let readings = self.readings(&read, &settings, &matches, in_hand, now);
+        let judged = (self.verdict(&read, &settings, &matches, &readings, now), readings);
         // Mail that our own people call wanted is nobody else's business either.
         let wanted = judged.0.verdict == Verdict::Allowed;
         let stated = match counts && caller.delivery && !wanted {
@@ -362,6 +361,7 @@ impl Agent {
         let upto = {
             let mut state = self.state();
             state.catalog.expire(now);
+            self.networks.iter().for_each(|network| network.expire(now));
             state.correspondents.expire(now);
             state.familiar.expire(now);
             state.acts.expire(now.minus_secs(KEEP_OWN_OPINION_SECS));
@@ -388,58 +388,6 @@ impl Agent {
         }
     }
 
-    fn read(&self, mail: &[u8], caller: &Caller, settings: &Settings, now: Time) -> Read {
-        let delivered = caller.delivery || caller.pending;
-        let original = if delivered { None } else { original(mail, &settings.spamassassin_hosts) };
-        let message = Message::parse(original.as_deref().unwrap_or(mail));
-        let canonical = Canonical::of(&message);
-        let fingerprint = Fingerprint::of(&canonical);
-        let authentication =
-            caller.authentication.or_else(|| authentication_of(&message, &settings.authserv_ids));
-        let (allowed, wanted, known_bulk, sender_known, probe) = {
-            let state = self.state();
-            let common = |digest: &Digest| state.familiar.is_common(digest, now);
-            let (digests, nilsimsa) = (fingerprint.digests(), fingerprint.nilsimsa());
-            (
-                state.allowlist.allows(&message, authentication),
-                state.correspondents.vouch(&message, authentication),
-                state.correspondents.known_bulk(&message, authentication, now),
-                state.correspondents.sender_known(&message, caller.client, now),
-                Probe::with_common(digests, nilsimsa, now, common),
-            )
-        };
-        let facts = Facts {
-            authenticated: match authentication {
-                None => Fact::Unknown,
-                Some(Authentication::Pass) => Fact::Yes,
-                Some(Authentication::Fail) => Fact::No,
-            },
-            sender_known,
-            list: if message.list_id.is_empty() { Fact::No } else { Fact::Yes },
-            filter: caller.filter,
-        };
-        let first = fingerprint.digests().first().map_or(0, |digest| digest.value);
-        Read {
-            circumstances: Circumstances {
-                allowed,
-                no_evidence: no_evidence(&message, &canonical, &fingerprint),
-                wanted,
-                known_bulk,
-                stranger: sender_known == Fact::No
-                    && !caller.bounce
-                    && authentication != Some(Authentication::Pass),
-                id: format!("{first:016x}"),
-            },
-            probe,
-            facts,
-            received: message.received,
-            message: message.id_hash(),
-            from: message.from.address,
-            canonical,
-            fingerprint,
-        }
-    }
-
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -451,49 +399,4 @@ impl Agent {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Nothing leaves the site for allowed mail and for mail without evidence (DESIGN 4.4).
-fn sends(read: &Read) -> bool {
-    let known = &read.circumstances;
-    known.allowed.is_none() && known.wanted.is_none() && known.no_evidence.is_none()
-}
-
-/// The answer that follows from these matches.
-fn judged(
-    read: &Read,
-    settings: &Settings,
-    matches: &[Match],
-    in_hand: Option<Network>,
-    now: Time,
-) -> (Check, Judgement) {
-    let judgement = judge(matches, &settings.trust, &rates_for(read, settings), now, in_hand);
-    let window_secs = settings.rates.window_secs;
-    let answer = verdict::answer(&read.circumstances, &judgement, matches, window_secs, now);
-    (Check { places: verdict::places(matches, &settings.trust, now), ..answer }, judgement)
-}
-
-/// The rates that hold for a mail.
-fn rates_for<'a>(read: &Read, settings: &'a Settings) -> Cow<'a, Rates> {
-    match read.circumstances.known_bulk {
-        Some(_) => Cow::Owned(careful(&settings.rates)),
-        None => Cow::Borrowed(&settings.rates),
-    }
-}
-
-/// Why there is too little to judge, when there is.
-fn no_evidence(
-    message: &Message,
-    canonical: &Canonical,
-    fingerprint: &Fingerprint,
-) -> Option<String> {
-    if message.is_constant() {
-        return Some("a constant mail that a tool made for itself".into());
-    }
-    (!fingerprint.is_evidence()).then(|| {
-        format!(
-            "{} canonical characters, {GATE_CHARS} are needed, and no link that tells",
-            canonical.chars()
-        )
-    })
 }

@@ -1,13 +1,19 @@
-//! The configuration: flat TOML keys, every one optional. The sample file
+//! The configuration: TOML keys, every one optional. The sample file
 //! `contrib/novacula.toml` is the reference; a test holds that it states the defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod network;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use novacula_catalog::node::{Group, PrefixBits};
-use novacula_catalog::{Rates, STATEMENTS_MAX_DEFAULT, SiteId, Trust};
+use novacula_catalog::node::PrefixBits;
+use novacula_catalog::{Rates, STATEMENTS_MAX_DEFAULT, SiteId};
 use serde::{Deserialize, Serialize};
+
+use network::DEFAULT_LISTEN;
+pub use network::GroupConfig;
+pub(crate) use network::NetworkConfig;
 
 /// Most connections at a time that the socket serves.
 const CONNECTIONS_MAX_DEFAULT: usize = 4096;
@@ -17,15 +23,6 @@ const OPINIONS_PER_HOUR_MAX_DEFAULT: u32 = 1000;
 
 /// Greatest connections_max: as many file descriptors as a process may usually have.
 const CONNECTIONS_MAX: usize = 65_536;
-
-/// Where peers are listened for: QUIC and TCP, IPv4 and IPv6. The port is a choice, not
-/// registered with IANA.
-const DEFAULT_LISTEN: [&str; 4] = [
-    "/ip4/0.0.0.0/udp/25725/quic-v1",
-    "/ip4/0.0.0.0/tcp/25725",
-    "/ip6/::/udp/25725/quic-v1",
-    "/ip6/::/tcp/25725",
-];
 
 /// Longest wait for peers unless said otherwise, in milliseconds (DESIGN 4.2).
 const DEADLINE_MS_DEFAULT: u64 = 150;
@@ -37,7 +34,7 @@ const DEADLINE_MS_MAX: u64 = 500;
 /// Most connections with peers: 95 KiB each over QUIC (measured).
 const PEER_CONNECTIONS_MAX_DEFAULT: u32 = 1_000;
 
-/// All settings.
+/// All settings: flat keys, but for what belongs to the private group alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -133,6 +130,8 @@ pub struct Config {
     pub window_secs: u64,
     /// See [`Rates`].
     pub bulk_sites: u32,
+    /// A private group beside the network.
+    pub group: GroupConfig,
 }
 
 /// How the log is written.
@@ -195,6 +194,7 @@ impl Default for Config {
             threshold_nats: rates.threshold_nats,
             window_secs: rates.window_secs,
             bulk_sites: rates.bulk_sites,
+            group: GroupConfig::default(),
         }
     }
 }
@@ -309,82 +309,6 @@ impl Config {
             named_reports_min: self.group_reports_min,
         }
     }
-
-    fn check_network(&self) -> Result<(), String> {
-        if !(1..=3600).contains(&self.recheck_secs) {
-            return Err("recheck_secs: must lie between 1 and 3600".into());
-        }
-        if !(1..=DEADLINE_MS_MAX).contains(&self.deadline_ms) {
-            return Err(format!("deadline_ms: must lie between 1 and {DEADLINE_MS_MAX}"));
-        }
-        if self.network_prefix_v4 > 32 || self.network_prefix_v6 > 128 {
-            return Err("network_prefix_v4: must be at most 32; network_prefix_v6: 128".into());
-        }
-        if self.peer_connections_max < 2 {
-            return Err("peer_connections_max: must be at least 2".into());
-        }
-        let listed = [
-            ("network_listen", &self.network_listen),
-            ("network_announce", &self.network_announce),
-            ("bootstrap", &self.bootstrap),
-        ];
-        for (key, addresses) in listed {
-            for address in addresses {
-                novacula_net::forms(address)
-                    .map_err(|error| format!("{key}: failed to {error}"))?;
-            }
-        }
-        self.group().map(|_| ())
-    }
-
-    /// The network of peers to take part in.
-    ///
-    /// # Errors
-    /// What is wrong with `group_key` or `group_sites`.
-    pub fn group(&self) -> Result<Group, String> {
-        match (self.group_key.as_str(), self.group_sites.as_slice()) {
-            ("", []) => Ok(Group::Open),
-            ("", sites) => {
-                let parse = |site: &String| {
-                    site.parse::<SiteId>()
-                        .map_err(|error| format!("group_sites: {site:?}: failed to {error}"))
-                };
-                sites.iter().map(parse).collect::<Result<_, _>>().map(Group::Sites)
-            }
-            // 32 bytes, written as a site's key is.
-            (key, []) => key.parse::<SiteId>().map(|key| Group::Key(key.0)).map_err(|_| {
-                "group_key: must be 64 hexadecimal digits, such as `openssl rand -hex 32` prints"
-                    .into()
-            }),
-            _ => Err("group_key and group_sites: a network has one or the other".into()),
-        }
-    }
-
-    /// How much of an address names a network.
-    #[must_use]
-    pub fn prefix_bits(&self) -> PrefixBits {
-        PrefixBits { v4: self.network_prefix_v4, v6: self.network_prefix_v6 }
-    }
-
-    /// True where only members of a private network can speak: they weigh 1.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        matches!(self.group(), Ok(Group::Key(_)))
-    }
-
-    /// The trust that the site `home` starts from, without vouches: sites of a private network
-    /// weigh 1.
-    #[must_use]
-    pub fn trust(&self, home: SiteId) -> Trust {
-        let group = match self.group() {
-            Ok(Group::Sites(sites)) => sites,
-            _ => BTreeSet::new(),
-        };
-        let sites = self.trusted_sites.iter();
-        let named = sites.filter_map(|(site, weight)| Some((site.parse().ok()?, *weight)));
-        let full = group.into_iter().map(|site| (site, 1.0));
-        Trust::group(home, full.chain(named)).with_others(if self.is_closed() { 1.0 } else { 0.0 })
-    }
 }
 
 /// True when this process runs as root: then it is the system's agent.
@@ -420,7 +344,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, part: Option<&str>) {
+    pub(super) fn check(text: &str, part: Option<&str>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         match (Config::read(file.path()), part) {

@@ -25,7 +25,7 @@ mod verdict;
 pub use agent::{Agent, AgentError, Caller, Deed, JoinError, Look, digests};
 pub use allowlist::{Allowlist, PatternError, authentication_of};
 pub use canonical::{Canonical, GATE_CHARS, Link};
-pub use config::{Config, ConfigError, LogFormat, SYSTEM_SOCKET};
+pub use config::{Config, ConfigError, GroupConfig, LogFormat, SYSTEM_SOCKET};
 pub use familiar::Familiar;
 pub use fingerprint::{Fingerprint, StopList, nilsimsa, quoted_shingle, stoppable};
 pub use message::{

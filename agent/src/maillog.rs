@@ -4,6 +4,7 @@
 
 use novacula_catalog::SiteId;
 use novacula_catalog::node::{InviteId, NodeId};
+use novacula_catalog::store::Side;
 use novacula_client::{Check, OpinionReply};
 use tracing::{debug, error, info, warn};
 
@@ -47,13 +48,13 @@ pub(crate) fn allowed(pattern: &str, by: &str, removed: bool) {
 }
 
 /// The network side runs.
-pub(crate) fn network_started(node: &NodeId) {
-    info!(%node, "network on");
+pub(crate) fn network_started(side: Side, node: &NodeId) {
+    info!(network = side.name(), %node, "network on");
 }
 
 /// The network side does not run: mail is judged by what is known at home.
-pub(crate) fn network_failed(reason: &str) {
-    error!("the network stays off: failed to {reason}");
+pub(crate) fn network_failed(side: Side, reason: &str) {
+    error!(network = side.name(), "the network stays off: failed to {reason}");
 }
 
 /// A site is proved to have given one number to two statements.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use novacula_catalog::node::Purpose;
+use novacula_catalog::store::Side;
 use novacula_client::{Asked, MilterWord, Verdict};
 use novacula_net::View;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,17 +25,13 @@ struct OfAnswer {
     answer: &'static str,
 }
 
-/// Frames for one purpose, sent or received.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfFrames {
-    purpose: &'static str,
-    direction: &'static str,
-}
+/// Labels of a figure of one network. The main network's figures carry none for the network, so that
+/// they are called what they were called when there was no other; the group's carry `network="group"`.
+type OfNetwork = Vec<(&'static str, &'static str)>;
 
-/// A counter of the network side.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfEvent {
-    event: &'static str,
+fn of_network(side: Side, labels: &[(&'static str, &'static str)]) -> OfNetwork {
+    let group = (side == Side::Group).then_some(("network", "group"));
+    labels.iter().copied().chain(group).collect()
 }
 
 /// Sites by what their weight rests on.
@@ -59,14 +56,15 @@ pub(crate) struct Metrics {
     pub(crate) opinions: Counter,
     pub(crate) refused: Counter,
     pub(crate) unsent: Counter,
+    pub(crate) unheard: Counter,
     asked: Family<OfAnswer, Counter>,
     asked_micros: Counter,
-    peer_bytes: Family<OfFrames, Gauge>,
-    peer_events: Family<OfEvent, Gauge>,
+    peer_bytes: Family<OfNetwork, Gauge>,
+    peer_events: Family<OfNetwork, Gauge>,
     sites: Family<OfGround, Gauge>,
-    peer_members: Gauge,
-    peer_connected: Gauge,
-    peer_bytes_per_mail: Gauge<f64, AtomicU64>,
+    peer_members: Family<OfNetwork, Gauge>,
+    peer_connected: Family<OfNetwork, Gauge>,
+    peer_bytes_per_mail: Family<OfNetwork, Gauge<f64, AtomicU64>>,
     statements: Gauge,
     evicted: Gauge,
     written: Gauge,
@@ -96,7 +94,7 @@ pub(crate) struct Gauges {
     pub(crate) features: usize,
     pub(crate) features_dropped: u64,
     pub(crate) milters: Vec<MilterWord>,
-    pub(crate) network: Option<View>,
+    pub(crate) networks: Vec<(Side, View)>,
     pub(crate) grounds: BTreeMap<&'static str, usize>,
 }
 
@@ -133,6 +131,8 @@ impl Metrics {
         registry.register("peer_questions", "Mails asked of peers", self.asked.clone());
         registry.register("peer_wait_micros", "Waited for peers", self.asked_micros.clone());
         registry.register("peer_unsent", "Statements that found no room", self.unsent.clone());
+        let of = &self.unheard;
+        registry.register("peer_unheard", "Statements of sites that found no room", of.clone());
         registry.register("peer_bytes", "Of frames, by purpose", self.peer_bytes.clone());
         registry.register("peer_events", "See novacula peers --json", self.peer_events.clone());
         registry.register("sites", "By what their weight rests on", self.sites.clone());
@@ -154,8 +154,9 @@ impl Metrics {
         self.asked_micros.inc_by(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    fn set_network(&self, view: &View) {
+    fn set_network(&self, side: Side, view: &View) {
         let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let of = |labels: &[(&'static str, &'static str)]| of_network(side, labels);
         let mut total = 0;
         for purpose in Purpose::ALL {
             let counts = [
@@ -164,16 +165,17 @@ impl Metrics {
             ];
             for (direction, bytes) in counts {
                 total += bytes;
-                let of = OfFrames { purpose: purpose.name(), direction };
+                let of = of(&[("purpose", purpose.name()), ("direction", direction)]);
                 self.peer_bytes.get_or_create(&of).set(whole(bytes));
             }
         }
         for (event, _, count) in view.counters.list().into_iter().chain(view.counts.list()) {
-            self.peer_events.get_or_create(&OfEvent { event }).set(whole(count));
+            self.peer_events.get_or_create(&of(&[("event", event)])).set(whole(count));
         }
-        self.peer_members.set(whole(view.status.members as u64));
-        self.peer_connected.set(whole(view.status.connected as u64));
-        self.peer_bytes_per_mail.set(total as f64 / self.checks().max(1) as f64);
+        self.peer_members.get_or_create(&of(&[])).set(whole(view.status.members as u64));
+        self.peer_connected.get_or_create(&of(&[])).set(whole(view.status.connected as u64));
+        let per_mail = total as f64 / self.checks().max(1) as f64;
+        self.peer_bytes_per_mail.get_or_create(&of(&[])).set(per_mail);
     }
 
     pub(crate) fn count_check(&self, verdict: Verdict) {
@@ -232,9 +234,7 @@ impl Metrics {
         for (ground, count) in &gauges.grounds {
             self.sites.get_or_create(&OfGround { ground }).set(whole(*count as u64));
         }
-        if let Some(view) = &gauges.network {
-            self.set_network(view);
-        }
+        gauges.networks.iter().for_each(|(side, view)| self.set_network(*side, view));
         let mut text = String::new();
         // Writing to a String can't fail.
         let _ = encode(&mut text, &self.registry);

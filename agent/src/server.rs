@@ -118,6 +118,7 @@ impl From<AgentError> for Refusal {
             | AgentError::TooManyVouches(..)
             | AgentError::TooManyInvites(_)
             | AgentError::NoSiteKey
+            | AgentError::NoGroup
             | AgentError::NoAddress => StatusCode::CONFLICT,
             AgentError::TooManyOpinions(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INSUFFICIENT_STORAGE,
@@ -211,6 +212,7 @@ pub async fn serve(
         network::peers,
         network::identity,
         network::join,
+        network::join_group,
         network::trust,
         network::import_trust,
         network::invite,

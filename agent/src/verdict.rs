@@ -1,11 +1,12 @@
-//! The verdict: the catalog's judgement after everything that this site knows better. In order:
+//! The verdict: the networks' judgement after everything that this site knows better. In order:
 //! what its administrator allows, whether there is enough text to judge at all, what its own
 //! people said, and only then what the network concludes (DESIGN 4.3). A pure function.
 
 use std::collections::BTreeMap;
 
+use novacula_catalog::store::Side;
 use novacula_catalog::{
-    Conclusion, Engine, Judgement, Kind, Match, Opinion, SiteId, Statement, Time, Trust,
+    Conclusion, Engine, Judgement, Kind, Match, Opinion, Readings, SiteId, Statement, Time,
 };
 use novacula_client::{Advice, Asked, Check, Place, Verdict};
 
@@ -56,11 +57,12 @@ pub fn decide(circumstances: &Circumstances, judgement: &Judgement) -> Verdict {
 #[must_use]
 pub fn answer(
     circumstances: &Circumstances,
-    judgement: &Judgement,
+    readings: &Readings,
     matches: &[Match],
     window_secs: u64,
     now: Time,
 ) -> Check {
+    let (side, judgement) = readings.holding();
     let verdict = decide(circumstances, judgement);
     let spread = &judgement.spread;
     Check {
@@ -71,7 +73,7 @@ pub fn answer(
         revokes: judgement.revokes,
         first_seen: spread.first_seen.map(|at| at.rfc3339()),
         last_seen: spread.last_seen.map(|at| at.rfc3339()),
-        evidence: evidence(circumstances, judgement, matches),
+        evidence: evidence(circumstances, (side, judgement), matches),
         id: circumstances.id.clone(),
         window_secs,
         advice: advice(verdict, circumstances, judgement, now),
@@ -85,7 +87,7 @@ const PLACES_MAX: usize = 16;
 
 /// Where the mail was seen or spoken of: each site once, with what it says last.
 #[must_use]
-pub(crate) fn places(matches: &[Match], trust: &Trust, now: Time) -> Vec<Place> {
+pub(crate) fn places(matches: &[Match], weight: impl Fn(&SiteId) -> f64) -> Vec<Place> {
     let mut by_site: BTreeMap<SiteId, &Statement> = BTreeMap::new();
     for found in matches.iter().filter(|found| says_something(found)) {
         let said = &found.witness.statement;
@@ -103,7 +105,7 @@ pub(crate) fn places(matches: &[Match], trust: &Trust, now: Time) -> Vec<Place> 
             Kind::Sighting { .. } => "sighting".into(),
             Kind::Opinion { opinion, .. } => opinion.name().into(),
         },
-        trust: trust.weight(&said.site, now),
+        trust: weight(&said.site),
     };
     places.iter().take(PLACES_MAX).map(place).collect()
 }
@@ -145,7 +147,7 @@ const OWN_REPORT_CONFIDENCE: u8 = 95;
 
 fn evidence(
     circumstances: &Circumstances,
-    judgement: &Judgement,
+    (side, judgement): (Side, &Judgement),
     matches: &[Match],
 ) -> Vec<String> {
     let mut out = Vec::new();
@@ -159,6 +161,9 @@ fn evidence(
     }
     out.extend(circumstances.wanted.clone());
     out.extend(circumstances.known_bulk.clone());
+    if side == Side::Group {
+        out.push("by the word of the private group's members".into());
+    }
     let spread = &judgement.spread;
     if spread.sites > 0 {
         out.push(format!("seen at {}", counted(spread.sites, "site")));
@@ -208,7 +213,7 @@ mod tests {
         };
         let judgement = Judgement { home, ..judgement(conclusion, 1, 0) };
         assert_eq!(decide(&circumstances, &judgement), expected);
-        let answer = answer(&circumstances, &judgement, &[], 86_400, Time(0));
+        let answer = answer(&circumstances, &judgement.into(), &[], 86_400, Time(0));
         assert_eq!(
             answer.confidence == 0,
             matches!(expected, Verdict::Allowed | Verdict::NoEvidence)
@@ -241,6 +246,23 @@ mod tests {
         assert_eq!(verdict(Some(Opinion::Report), Conclusion::Unknown), Verdict::Spam);
     }
 
+    #[test]
+    fn the_evidence_says_which_network_carried_the_verdict() {
+        let check = |main, group, home, expected, by_group| {
+            let [main, group] = [main, group].map(|of| Judgement { home, ..judgement(of, 2, 0) });
+            let readings = Readings { main, group: Some(group) };
+            let answer = answer(&Circumstances::default(), &readings, &[], 86_400, Time(0));
+            assert_eq!(answer.verdict, expected);
+            let said = answer.evidence.iter().any(|line| line.contains("private group"));
+            assert_eq!(said, by_group, "{answer:?}");
+        };
+        use Conclusion::{Bulk, Spam, Unknown};
+        check(Bulk, Spam, None, Verdict::Spam, true);
+        check(Spam, Unknown, None, Verdict::Spam, false);
+        check(Unknown, Unknown, None, Verdict::Unknown, false);
+        check(Unknown, Spam, Some(Opinion::Revoke), Verdict::Allowed, true);
+    }
+
     fn judgement(conclusion: Conclusion, sites: u32, first_secs: u64) -> Judgement {
         Judgement {
             conclusion,
@@ -249,6 +271,7 @@ mod tests {
             spread: Spread { sites, first_seen: Some(Time(first_secs)), ..Spread::default() },
             reports: 0,
             revokes: 0,
+            vetoed: false,
             home: None,
             terms: Vec::new(),
         }
@@ -260,7 +283,7 @@ mod tests {
             let circumstances = Circumstances { stranger, ..Circumstances::default() };
             let judgement = judgement(conclusion, sites, 1_000_000);
             let now = Time(1_000_000 + age_secs);
-            answer(&circumstances, &judgement, &[], 86_400, now).advice
+            answer(&circumstances, &judgement.into(), &[], 86_400, now).advice
         };
         let delay = Some(Advice::Delay);
         assert_eq!(advised(true, Conclusion::Unknown, 2, 60), delay);

@@ -79,6 +79,8 @@ pub struct Judgement {
     pub reports: u32,
     /// Trusted sites whose people revoke it.
     pub revokes: u32,
+    /// Revokes come from so many networks that no number of reports counts.
+    pub vetoed: bool,
     /// What this site's own people say.
     pub home: Option<Opinion>,
     /// The sum, term by term.
@@ -201,6 +203,7 @@ pub fn judge(
         spread,
         reports,
         revokes,
+        vetoed: held && revoking >= REVOKING_NETWORKS,
         home: sites.get(&trust.home()).and_then(|own| own.opinion).map(|(_, opinion)| opinion),
         terms,
     }

@@ -21,6 +21,7 @@ mod learning;
 mod matching;
 pub mod node;
 mod rates;
+mod readings;
 mod signing;
 mod site;
 mod spread;
@@ -46,6 +47,7 @@ pub use matching::{
     SHARED_OF_END, SHARED_UNVERIFIED, Shared, compare, telling,
 };
 pub use rates::Rates;
+pub use readings::Readings;
 pub use signing::{Speaker, lane_of};
 pub use site::{SAME_MAIL_SECS, SEQ_BLOCK, Site};
 pub use spread::Spread;

@@ -72,7 +72,7 @@ const DOORS: &[(&str, &[&str])] = &[
         "novacula_net",
         &[
             "agent/src/agent/",
-            "agent/src/config.rs",
+            "agent/src/config",
             "agent/src/metrics.rs",
             "tests/src/wire.rs",
             "tests/peers/",

@@ -7,7 +7,7 @@ use novacula_catalog::node::wire::{Gossip, Observe, Request, Said};
 use novacula_catalog::{Key, Statement};
 use novacula_tests::harness::Place;
 
-use super::sites::{GROUP_KEY, Voice, mail, wait_met};
+use super::sites::{GROUP_KEY, Voice, frames_of, mail, unhex, wait_met};
 
 /// Bytes of a signature behind a statement.
 const SIGNATURE_LEN: usize = 64;
@@ -24,25 +24,6 @@ fn config(n: usize, place: &Place, first: Option<&str>) -> String {
         place.path().join("frames"),
         first.map(|first| format!("{first:?}")).unwrap_or_default()
     )
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
-}
-
-/// Frames that the site sent: what for, and the bytes.
-fn frames(place: &Place) -> Vec<(String, Vec<u8>)> {
-    let text = std::fs::read_to_string(place.path().join("frames")).unwrap();
-    text.lines()
-        .map(|line| {
-            let mut parts = line.split(' ');
-            let what = parts.next().unwrap().to_owned();
-            (what, unhex(parts.nth(1).unwrap()))
-        })
-        .collect()
 }
 
 /// The keys that `explain` says it would ask for.
@@ -73,9 +54,9 @@ fn what_leaves_is_what_explain_said() {
     // What is asked for: the statement's keys, and in the first 72 h of a week also last week's.
     let asked = foretold(&explained);
     assert!(asked.is_superset(&keys), "{asked:?} {keys:?}");
-    let before = frames(&places[0]).len();
+    let before = frames_of(&places[0], "frames").len();
     voices[0].deliver(77);
-    let sent = frames(&places[0]).split_off(before);
+    let sent = frames_of(&places[0], "frames").split_off(before);
     let observed: Vec<&Vec<u8>> =
         sent.iter().filter(|(what, _)| what == "observe").map(|(_, frame)| frame).collect();
     assert_eq!(observed.len(), 2, "one request for each responsible peer: {sent:?}");
@@ -114,7 +95,7 @@ fn what_leaves_is_what_explain_said() {
     // In no frame at all is there a word of the mail.
     let words: Vec<&[u8]> =
         mail_text.split(|byte| b" \r\n@<>".contains(byte)).filter(|word| word.len() > 5).collect();
-    for (what, frame) in frames(&places[0]) {
+    for (what, frame) in frames_of(&places[0], "frames") {
         for word in &words {
             assert!(!frame.windows(word.len()).any(|part| part == *word), "{what} holds {word:?}");
         }
@@ -136,7 +117,7 @@ fn nothing_leaves_for_allowed_and_short_mail() {
         let mails = |(what, frame): &(String, Vec<u8>)| {
             what == "observe" || (what == "gossip-hot" && Gossip::decode(frame).is_ok())
         };
-        frames(place).iter().filter(|frame| mails(frame)).count()
+        frames_of(place, "frames").iter().filter(|frame| mails(frame)).count()
     };
     let before = count(&places[0]);
     let allowed = places[0].run_with(&["check", "--seen", "--json", "-"], &mail(5)).json();

@@ -122,6 +122,25 @@ pub(crate) fn wait_met(voices: &mut [Voice], members: usize, longest: Duration) 
     started.elapsed()
 }
 
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// Frames that the site sent, by a record of them: what for, and the bytes.
+pub(crate) fn frames_of(place: &Place, record: &str) -> Vec<(String, Vec<u8>)> {
+    let text = std::fs::read_to_string(place.path().join(record)).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut parts = line.split(' ');
+            let what = parts.next().unwrap().to_owned();
+            (what, unhex(parts.nth(1).unwrap()))
+        })
+        .collect()
+}
+
 /// The value below which a share of the sorted times lies.
 pub(crate) fn quantile(times: &mut [Duration], share: f64) -> Duration {
     times.sort_unstable();

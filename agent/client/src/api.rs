@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::network::NetworkState;
+use crate::network::{GroupState, NetworkState};
 
 /// Names of the request headers that carry what a caller knows beside the mail.
 pub mod header {
@@ -376,6 +376,9 @@ pub struct Explanation {
     pub odds_nats: f64,
     /// Sum from which it is spam, in nats.
     pub threshold_nats: f64,
+    /// The private group's judgement, where there is a group.
+    #[serde(default)]
+    pub group: Option<GroupSum>,
     /// How often wanted mail is taken to be reported by mistake (a probability): the setting, or
     /// more where that was learnt.
     #[serde(default)]
@@ -383,6 +386,17 @@ pub struct Explanation {
     /// Digests that are common in this site's own accepted mail; no match rests on them alone.
     #[serde(default)]
     pub common: Vec<String>,
+}
+
+/// What the word of the private group's members alone comes to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GroupSum {
+    /// The judgement, term by term.
+    pub terms: Vec<Term>,
+    /// Sum of the terms, in nats.
+    pub odds_nats: f64,
+    /// Sum from which it is spam there, in nats.
+    pub threshold_nats: f64,
 }
 
 /// The state of the agent.
@@ -416,6 +430,9 @@ pub struct Status {
     /// How the network of peers looks from here, while it is on.
     #[serde(default)]
     pub peers: Option<NetworkState>,
+    /// How the private group beside it is, where there is one.
+    #[serde(default)]
+    pub group: Option<GroupState>,
 }
 
 /// The allowed senders.

@@ -192,13 +192,15 @@ impl Client {
         self.call(Method::GET, "/v1/identity", Bytes::new(), &Envelope::default()).await
     }
 
-    /// Joins a network of peers at an address, or with an invitation.
+    /// Joins a network of peers at an address, or with an invitation; with `group`, the private group
+    /// beside it.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn join(&mut self, what: &str) -> Result<Joined, ClientError> {
+    pub async fn join(&mut self, what: &str, group: bool) -> Result<Joined, ClientError> {
         let body = Bytes::copy_from_slice(what.as_bytes());
-        self.call(Method::POST, "/v1/join", body, &Envelope::default()).await
+        let path = if group { "/v1/group/join" } else { "/v1/join" };
+        self.call(Method::POST, path, body, &Envelope::default()).await
     }
 
     /// Makes a site's word count, or with `remove` no longer.

@@ -10,12 +10,12 @@ mod network;
 pub mod socket;
 
 pub use api::{
-    Advice, AllowList, Asked, Authentication, Check, Digests, ErrorReply, Explanation, Leaning,
-    MilterListener, MilterState, MilterWord, OpinionOutcome, OpinionReply, OwnOpinion, Pairing,
-    Place, Redeem, Sent, Status, Term, TokenInfo, TokenReply, Verdict, header,
+    Advice, AllowList, Asked, Authentication, Check, Digests, ErrorReply, Explanation, GroupSum,
+    Leaning, MilterListener, MilterState, MilterWord, OpinionOutcome, OpinionReply, OwnOpinion,
+    Pairing, Place, Redeem, Sent, Status, Term, TokenInfo, TokenReply, Verdict, header,
 };
 pub use client::{Client, ClientError, Envelope};
 pub use network::{
-    IdentityReply, Introducer, InviteAsk, InviteReply, InviteState, Joined, NetworkState, Peer,
-    Peers, SiteTrust, TrustLine, TrustReply, TrustTaken,
+    GroupState, IdentityReply, Introducer, InviteAsk, InviteReply, InviteState, Joined,
+    NetworkState, Peer, Peers, SiteTrust, TrustLine, TrustReply, TrustTaken,
 };

@@ -48,13 +48,25 @@ pub struct NetworkState {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// One host of the network of peers.
+/// How the private group beside the network is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GroupState {
+    /// `on`, or why it is not.
+    pub network: String,
+    /// How it looks from here, while it is on.
+    pub peers: Option<NetworkState>,
+}
+
+/// One host of the networks of peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
     /// Its public key.
     pub node: String,
     /// The site that it speaks for.
     pub site: String,
+    /// It was met in the private group beside the network.
+    #[serde(default)]
+    pub group: bool,
     /// It is this host.
     pub own: bool,
     /// Where it is reached.
@@ -79,10 +91,11 @@ pub struct Peer {
     pub records_here: u64,
 }
 
-/// The hosts of the network of peers.
+/// The hosts of the networks of peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Peers {
-    /// At most 1,000, this host's nearest first.
+    /// At most 1,000 of each network, this host's nearest first; then those of the private group,
+    /// where hosts of both stand a second time.
     pub peers: Vec<Peer>,
 }
 
@@ -180,6 +193,9 @@ pub struct InviteAsk {
     /// For how many days, 1 to 30; 7 if not said.
     #[serde(default)]
     pub days: Option<u64>,
+    /// Into the private group beside the network.
+    #[serde(default)]
+    pub group: bool,
 }
 
 /// An invitation as it was made.
@@ -209,7 +225,7 @@ pub struct InviteState {
 }
 
 /// Who this host is, and how others join through it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct IdentityReply {
     /// The site's public key.
     pub site: String,
@@ -217,6 +233,9 @@ pub struct IdentityReply {
     pub node: Option<String>,
     /// A code for `novacula join` at another site; none while the network is off.
     pub invite: Option<String>,
+    /// The same for `novacula join --group`, at a site that knows the group's key or is on its list.
+    #[serde(default)]
+    pub group_invite: Option<String>,
     /// Sites whose word counts because an administrator said so.
     pub vouched: Vec<String>,
     /// Invitations that this site gave.

@@ -93,6 +93,14 @@ pub enum AgentError {
     /// Not so many days.
     #[error("read the days: an invitation is good for 1 to {0} days")]
     InviteDays(u64),
+    /// There is no private group.
+    #[error(
+        "use the private group: none is configured; name its key or its sites in [group] of the configuration, and restart the agent"
+    )]
+    NoGroup,
+    /// The configuration's networks are wrong.
+    #[error("read the configuration: {0}")]
+    Config(String),
     /// The system has no random bytes.
     #[error("draw random bytes: {0}")]
     Random(String),

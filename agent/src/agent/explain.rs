@@ -1,38 +1,33 @@
 //! Everything about one mail, for people who want to argue with a verdict.
 
-use novacula_catalog::{Key, Probe, Time, judge};
-use novacula_client::{Digests, Explanation, Term};
+use novacula_catalog::{Key, Probe, Time};
+use novacula_client::{Digests, Explanation, GroupSum, Term};
 
-use super::{Agent, Caller, rates_for, sends};
+use super::read::{Read, rates_for, sends};
+use super::{Agent, Caller};
 use crate::canonical::{Canonical, Link};
 use crate::fingerprint::Fingerprint;
 use crate::line::to_hex;
-use crate::verdict;
 
 impl Agent {
     /// Everything about a mail; changes nothing.
     pub fn explain(&self, mail: &[u8], caller: &Caller, now: Time) -> Explanation {
         let settings = self.settings();
         let read = self.read(mail, caller, &settings, now);
-        let rates = rates_for(&read, &settings);
         let state = self.state();
         let matches = state.catalog.matches(&read.probe);
         let in_hand = caller.delivery.then(|| state.site.network());
-        let judgement = judge(&matches, &settings.trust, &rates, now, in_hand);
+        let readings = self.readings(&read, &settings, &matches, in_hand, now);
+        let judgement = &readings.main;
         // What a delivery now would state, tried on a copy of the counters.
         let stated = sends(&read)
             .then(|| {
                 state.site.clone().sight(&matches, &read.probe, read.facts, caller.recipients, now)
             })
             .flatten();
+        let group = readings.group.as_ref().zip(settings.group.as_ref());
         Explanation {
-            check: verdict::answer(
-                &read.circumstances,
-                &judgement,
-                &matches,
-                settings.rates.window_secs,
-                now,
-            ),
+            check: self.verdict(&read, &settings, &matches, &readings, now),
             links: read.canonical.links.iter().map(link_text).collect(),
             fingerprint: digests(&read.canonical, &read.fingerprint),
             would_send: stated.map_or_else(String::new, |witness| {
@@ -42,7 +37,12 @@ impl Agent {
             terms: judgement.terms.iter().map(term).collect(),
             odds_nats: judgement.odds_nats,
             threshold_nats: settings.rates.threshold_nats,
-            report_if_wanted: rates.report_if_wanted,
+            group: group.map(|(judged, by)| GroupSum {
+                terms: judged.terms.iter().map(term).collect(),
+                odds_nats: judged.odds_nats,
+                threshold_nats: by.rates.threshold_nats,
+            }),
+            report_if_wanted: rates_for(&read, &settings.rates).report_if_wanted,
             common: common(&read, &state.familiar, now),
             canonical: read.canonical.text,
         }
@@ -57,7 +57,7 @@ fn asked(probe: &Probe) -> Vec<String> {
 }
 
 /// Digests that stand in much of this site's accepted mail, by engine: no match rests on them.
-fn common(read: &super::Read, familiar: &crate::familiar::Familiar, now: Time) -> Vec<String> {
+fn common(read: &Read, familiar: &crate::familiar::Familiar, now: Time) -> Vec<String> {
     let digests = read.fingerprint.digests().iter();
     let common = digests.filter(|digest| familiar.is_common(digest, now));
     common.map(|digest| format!("{} {:016x}", digest.engine.name(), digest.value)).collect()

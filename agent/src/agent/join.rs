@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use novacula_catalog::node::{Acceptance, NodeId, Unanswered};
-use novacula_catalog::store::{Save, SaveNetwork};
+use novacula_catalog::store::{Save, SaveNetwork, SaveSide, Side};
 use novacula_catalog::{Reporter, SiteId, Time};
 use novacula_client::Joined;
 use novacula_net::Handle;
@@ -50,29 +50,32 @@ pub enum JoinError {
     },
     /// Somebody answers who does not take this host in.
     #[error(
-        "join at {0}: a host answers, but it does not take this one in; it speaks another version of the protocol, belongs to another private network (group_key, group_sites), or its clock differs by more than 15 minutes"
+        "join at {0}: a host answers, but it does not take this one in; it speaks another version of the protocol, belongs to another network (group_key, group_sites, [group]; --group joins the private group), or its clock differs by more than 15 minutes"
     )]
     NotWelcome(String),
 }
 
 impl Agent {
-    /// Turns the network on, for good, and meets the host at `what`: an address or an invitation.
+    /// Turns a network on, for good, and meets the host at `what`: an address or an invitation.
     ///
     /// # Errors
     /// [`JoinError`]. The address is kept all the same when only nobody answered: it is tried
     /// again at every start, and `leave` forgets it.
     pub async fn join(
         self: &Arc<Self>,
+        side: Side,
         what: &str,
         who: &Reporter,
         now: Time,
     ) -> Result<Joined, JoinError> {
         administrator(who, "join a network")?;
+        let network = self.networks.of(side).ok_or(AgentError::NoGroup)?;
         let (addresses, invite) = places(what, self.identity.site(), now)?;
         let inviter = invite.as_ref().map(|invite| invite.site);
         let mut saves: Vec<Save> = addresses
             .iter()
-            .map(|address| Save::Network(SaveNetwork::Joined(address.clone(), now)))
+            .map(|address| SaveSide::Joined(address.clone(), now))
+            .map(|joined| Save::Network(SaveNetwork::Of(side, joined)))
             .collect();
         saves.extend(inviter.map(|site| Save::Network(SaveNetwork::Vouch(site, now))));
         let one_at_a_time = self.speaking.lock().await;
@@ -83,14 +86,10 @@ impl Agent {
         if let Some(site) = inviter {
             self.trust_anew(now, |vouched| vouched.insert(site));
         }
-        self.network.loaded().joined.extend(addresses.iter().cloned());
-        let handle = match self.network.handle() {
+        network.loaded().joined.extend(addresses.iter().cloned());
+        let handle = match network.handle() {
             Some(handle) => handle,
-            None => {
-                let handle = self.start_network(now).map_err(JoinError::Start)?;
-                self.network.turned_on(handle.clone());
-                handle
-            }
+            None => self.start_network(network, now).map_err(JoinError::Start)?,
         };
         // Two sites that invite each other at once wait for each other.
         drop(one_at_a_time);

@@ -2,7 +2,7 @@
 //! so that two people who speak of one new mail at once speak of the same mail; each is worked
 //! out without changing anything, stored, and only then applied.
 
-use novacula_catalog::store::{Save, SaveNetwork};
+use novacula_catalog::store::{Save, SaveNetwork, SaveSide, Side};
 use novacula_catalog::{
     Act, Acts, KEEP_SECS, MailId, Occasion, Opinion, Reporter, SEQ_BLOCK, Time, Witness,
 };
@@ -86,11 +86,11 @@ impl Agent {
                     let features = self.state().familiar.reported(read.fingerprint.digests(), now);
                     self.save_features(features);
                 }
-                if let (Some(handle), Some(signed)) = (self.network.handle(), &change.told)
-                    && !handle.publish(signed.clone())
-                {
-                    // It is in the outbox, and goes out at the next start.
-                    self.metrics.unsent.inc();
+                if let Some(signed) = &change.told {
+                    for (_, handle) in self.networks.on() {
+                        // Without room it is in the outbox, and goes out at the next start.
+                        self.metrics.unsent.inc_by(u64::from(!handle.publish(signed.clone())));
+                    }
                 }
                 let reply = self.apply(change);
                 self.note_opinion(&read, now);
@@ -113,7 +113,7 @@ impl Agent {
         let received = caller.received.or(read.received).unwrap_or(now).min(now);
         let reach = Reach {
             old: now.secs_since(received) > KEEP_SECS,
-            joined: self.network.handle().is_some(),
+            joined: self.networks.is_on(),
             allowed: read.circumstances.allowed.is_some(),
         };
         let home_only = reach.is_home_only();
@@ -155,7 +155,8 @@ impl Agent {
             let stated = state.site.opine(&matches, &read.probe, says, received, now);
             let signed = self.identity.sign(&stated.statement);
             if !home_only {
-                saves.push(outbox(&stated, &signed));
+                let wanted = self.networks.iter().filter(|network| network.wanted());
+                saves.extend(wanted.map(|network| outbox(network.side(), &stated, &signed)));
                 told = Some(signed.clone());
             }
             saves.push(Save::Statement(Box::new(stated.clone()), signed));
@@ -185,10 +186,12 @@ impl Agent {
     }
 }
 
-/// The row that waits until replicas have acknowledged the opinion.
-fn outbox(stated: &Witness, signed: &[u8]) -> Save {
+/// The row that waits until a network's replicas have acknowledged the opinion; there is one for each
+/// network that is to be on, also where it could not be started.
+fn outbox(side: Side, stated: &Witness, signed: &[u8]) -> Save {
     let (seq, epoch) = (stated.statement.seq, stated.statement.epoch);
-    Save::Network(SaveNetwork::Outbox { seq, epoch, signed: signed.to_vec() })
+    let row = SaveSide::Outbox { seq, epoch, signed: signed.to_vec() };
+    Save::Network(SaveNetwork::Of(side, row))
 }
 
 /// What a deed is among a person's acts.

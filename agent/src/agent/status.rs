@@ -3,28 +3,30 @@
 use std::time::Instant;
 
 use novacula_catalog::Time;
-use novacula_client::{NetworkState, Status};
+use novacula_client::{GroupState, NetworkState, Status};
 use novacula_net::View;
 
 use super::Agent;
+use super::networks::Network;
 use crate::metrics::Gauges;
 
 impl Agent {
     /// How the agent is.
     pub async fn status(&self) -> Status {
-        let view = self.view(0).await;
-        let settings = self.settings();
-        let vouched = self.weights.vouched().len();
-        // Home is one of them.
-        let counting = settings.trust.counting(Time::now()).len().saturating_sub(1);
-        let counting = (!settings.config.is_closed()).then_some(counting);
+        let peers = self.network_state(&self.networks.main).await;
+        let group = match &self.networks.group {
+            Some(group) => {
+                Some(GroupState { network: group.word(), peers: self.network_state(group).await })
+            }
+            None => None,
+        };
         let state = self.state();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             site: self.identity.site().to_string(),
             uptime_secs: self.started.elapsed().as_secs(),
             data_dir: self.data_dir.display().to_string(),
-            network: self.network.word(),
+            network: self.networks.main.word(),
             statements: state.catalog.len(),
             opinions: state.catalog.opinions(),
             allowed: state.allowlist.len(),
@@ -32,13 +34,32 @@ impl Agent {
             store_failing: self.disk.health().failing(),
             sightings_lost: self.disk.health().dropped(),
             milters: state.milters.words(Instant::now()),
-            peers: view.map(|view| network_state(&view, counting, vouched)),
+            peers,
+            group,
         }
+    }
+
+    /// How the main network looks, while it is on.
+    pub(crate) async fn main_view(&self) -> Option<View> {
+        self.networks.main.view(0).await
+    }
+
+    /// How one network looks, while it is on.
+    async fn network_state(&self, network: &Network) -> Option<NetworkState> {
+        let view = network.view(0).await?;
+        let trust = &self.settings().trust;
+        // Home is one of them.
+        let counting = trust.counting(Time::now()).len().saturating_sub(1);
+        let open = !network.config.is_closed();
+        Some(network_state(&view, open.then_some(counting), self.weights.vouched().len()))
     }
 
     /// The counters in Prometheus's text format.
     pub async fn metrics_text(&self) -> String {
-        let view = self.view(0).await;
+        let mut views = Vec::new();
+        for network in self.networks.iter() {
+            views.extend(network.view(0).await.map(|view| (network.side(), view)));
+        }
         let gauges = {
             let state = self.state();
             Gauges {
@@ -49,7 +70,7 @@ impl Agent {
                 features: state.familiar.features(),
                 features_dropped: state.familiar.dropped(),
                 milters: state.milters.words(Instant::now()),
-                network: view,
+                networks: views,
                 grounds: self.settings().trust.grounds(Time::now()),
                 ..Gauges::default()
             }

@@ -6,22 +6,22 @@
 
 mod invites;
 mod list;
+mod tend;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use novacula_catalog::node::{Invite, Keep};
-use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork};
+use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork, SaveSide, Side};
 use novacula_catalog::{
-    Hindsight, Identity, Judgement, Kind, Match, Probe, Records, Reporter, SiteId, Time, Trust,
-    VOUCH_RENEW_SECS, VouchList, Walk, judge,
+    Hindsight, Identity, Judgement, Kind, Match, Probe, Records, SiteId, Time, Trust,
+    VOUCH_RENEW_SECS, VouchList, Walk,
 };
 use novacula_client::{Introducer, SiteTrust, TrustReply};
-use novacula_net::Handle;
 
-use super::peers::{REFRESH_TIME_MAX, administrator};
-use super::{Agent, AgentError, Read, Settings};
+pub(super) use self::tend::tend;
+use super::networks::Networks;
+use super::{Agent, AgentError};
 use crate::config::Config;
 use crate::maillog;
 
@@ -53,6 +53,8 @@ struct Weighing {
     home: SiteId,
     vouched: BTreeSet<SiteId>,
     lists: HashMap<SiteId, VouchList>,
+    /// In which network a site's list is held.
+    listed: HashSet<(Side, SiteId)>,
     equivocators: HashSet<SiteId>,
     trust: Trust,
     hindsight: Hindsight,
@@ -77,9 +79,37 @@ struct Weighing {
 /// Weights, and what they follow from.
 pub(super) struct Weights(Mutex<Weighing>);
 
+/// What sites weigh, by network.
+#[derive(Clone)]
+pub(super) struct Weighed {
+    pub(super) main: Trust,
+    /// Among the members of the private group.
+    pub(super) group: Option<Trust>,
+}
+
+impl Weighed {
+    /// Sites whose word counts by itself in either network: a place is kept for what they say.
+    pub(super) fn counting(&self, networks: &Networks, now: Time) -> Vec<SiteId> {
+        let members = networks.iter().flat_map(super::networks::Network::counting);
+        let group = self.group.iter().flat_map(|trust| trust.counting(now));
+        self.main.counting(now).into_iter().chain(group).chain(members).collect()
+    }
+}
+
 impl Weighing {
+    /// The weights by network: vouches lead through the main one, members of a private group count
+    /// by themselves; who lied or revokes everything did so in both.
+    fn weighed(&self, config: &Config) -> Weighed {
+        let group = config.group_trust(self.home).map(|trust| {
+            trust
+                .with_records(self.trust.records().clone())
+                .with_equivocators(self.equivocators.iter().copied())
+        });
+        Weighed { main: self.trust.clone(), group }
+    }
+
     /// Takes the walk, and puts everything together.
-    fn weigh(&mut self, config: &Config, now: Time) -> Trust {
+    fn weigh(&mut self, config: &Config, now: Time) -> Weighed {
         let none: &[SiteId] = &[];
         // Where only members can speak nobody needs to be introduced.
         let walk = match config.is_closed() {
@@ -97,7 +127,7 @@ impl Weighing {
             .with_records(self.trust.records().clone())
             .with_equivocators(self.equivocators.iter().copied());
         (self.stale, self.moved, self.made) = (false, false, now);
-        self.trust.clone()
+        self.weighed(config)
     }
 
     /// The list that this site should be saying, if another than it says.
@@ -131,26 +161,40 @@ impl Weighing {
 }
 
 impl Weights {
-    pub(super) fn new(config: &Config, home: SiteId, loaded: &LoadedNetwork, now: Time) -> Self {
-        let lists = loaded.vouch_lists.iter();
-        let lists: HashMap<SiteId, VouchList> = lists
-            .filter_map(|signed| VouchList::decode(signed).ok().map(|list| (list.site, list)))
-            .collect();
-        let own = loaded
-            .vouch_lists
-            .iter()
-            .find(|signed| VouchList::decode(signed).is_ok_and(|list| list.site == home));
-        let proofs = loaded.proofs.iter();
-        let proved = proofs.filter_map(|(first, _)| {
-            novacula_catalog::Statement::decode(first).ok().map(|statement| statement.site)
-        });
+    pub(super) fn new(
+        config: &Config,
+        home: SiteId,
+        networks: &Networks,
+        loaded: LoadedNetwork,
+        now: Time,
+    ) -> Self {
+        let mut lists: HashMap<SiteId, VouchList> = HashMap::new();
+        let (mut listed, mut equivocators, mut own) = (HashSet::new(), HashSet::new(), None);
+        for network in networks.iter() {
+            let held = network.loaded();
+            for signed in &held.vouch_lists {
+                let Ok(list) = VouchList::decode(signed) else { continue };
+                listed.insert((network.side(), list.site));
+                if lists.get(&list.site).is_some_and(|other| other.made >= list.made) {
+                    continue;
+                }
+                if list.site == home {
+                    own = Some(signed.clone());
+                }
+                lists.insert(list.site, list);
+            }
+            let proofs = held.proofs.iter();
+            equivocators.extend(proofs.filter_map(|(first, _)| {
+                novacula_catalog::Statement::decode(first).ok().map(|statement| statement.site)
+            }));
+        }
         let mut weighing = Weighing {
             home,
-            vouched: loaded.vouched.iter().copied().collect(),
+            vouched: loaded.vouched.into_iter().collect(),
             lists,
-            equivocators: proved.collect(),
-            trust: Trust::home_only(home)
-                .with_records(Records::load(loaded.records.iter().copied())),
+            listed,
+            equivocators,
+            trust: Trust::home_only(home).with_records(Records::load(loaded.records)),
             hindsight: Hindsight::default(),
             again: VecDeque::new(),
             waiting: HashSet::new(),
@@ -158,9 +202,9 @@ impl Weights {
             moved: false,
             made: now,
             saved: now,
-            own: own.cloned(),
+            own,
             said: false,
-            invites: loaded.invites.clone(),
+            invites: loaded.invites,
             invites_said: false,
         };
         weighing.weigh(config, now);
@@ -176,8 +220,24 @@ impl Weights {
         self.lock().trust.clone()
     }
 
+    /// The same by network.
+    pub(super) fn weighed(&self, config: &Config) -> Weighed {
+        self.lock().weighed(config)
+    }
+
+    /// Somebody else belongs to the private group.
+    pub(super) fn moved(&self) {
+        self.lock().moved = true;
+    }
+
+    /// A network begins: it knows nothing of what this site says of others.
+    pub(super) fn say_anew(&self) {
+        let weighing = &mut *self.lock();
+        (weighing.said, weighing.invites_said) = (false, false);
+    }
+
     /// The weights by this configuration.
-    pub(super) fn weigh(&self, config: &Config, now: Time) -> Trust {
+    pub(super) fn weigh(&self, config: &Config, now: Time) -> Weighed {
         self.lock().weigh(config, now)
     }
 
@@ -258,37 +318,48 @@ impl Weights {
         due
     }
 
-    /// Takes in what the network tells; gives what is to be stored.
-    pub(super) fn hear(&self, keep: Keep) -> Vec<SaveNetwork> {
-        let mut weighing = self.lock();
-        match keep {
+    /// Takes in what a network tells; gives what is to be stored.
+    pub(super) fn hear(&self, side: Side, keep: Keep) -> Vec<SaveNetwork> {
+        let weighing = &mut *self.lock();
+        let mut saves = Vec::new();
+        let save = match keep {
             Keep::Vouches { site, signed } => {
                 let Ok(list) = VouchList::decode(&signed) else { return Vec::new() };
-                let mut saves = Vec::new();
-                if site == weighing.home {
-                    saves = weighing.adopt(&list);
-                    weighing.own = Some(signed.clone());
+                let made = list.made;
+                weighing.listed.insert((side, site));
+                // The other network may know a later one already.
+                if weighing.lists.get(&site).is_none_or(|other| other.made < made) {
+                    if site == weighing.home {
+                        saves = weighing.adopt(&list);
+                        weighing.own = Some(signed.clone());
+                    }
+                    weighing.lists.insert(site, list);
+                    weighing.stale = true;
                 }
-                saves.push(SaveNetwork::VouchList(site, list.made, signed));
-                weighing.lists.insert(site, list);
-                weighing.stale = true;
-                saves
+                SaveSide::VouchList(site, made, signed)
             }
             Keep::Unvouched { site } => {
-                weighing.stale |= weighing.lists.remove(&site).is_some();
-                vec![SaveNetwork::Unlisted(site)]
+                weighing.listed.remove(&(side, site));
+                if !Side::ALL.iter().any(|side| weighing.listed.contains(&(*side, site))) {
+                    weighing.stale |= weighing.lists.remove(&site).is_some();
+                }
+                SaveSide::Unlisted(site)
             }
             Keep::Equivocator { site, first, second } => {
-                weighing.stale |= weighing.equivocators.insert(site);
-                maillog::equivocator(&site);
-                vec![SaveNetwork::Equivocator(site, first, second)]
+                if weighing.equivocators.insert(site) {
+                    weighing.stale = true;
+                    maillog::equivocator(&site);
+                }
+                SaveSide::Equivocator(site, first, second)
             }
             // The agent's to decide: `Agent::accepted`.
-            Keep::Accepted { .. } => Vec::new(),
-            Keep::Settled { seq } => vec![SaveNetwork::Settled(seq)],
-            Keep::Member { node, record } => vec![SaveNetwork::Member(node, record)],
-            Keep::Forget { node } => vec![SaveNetwork::Forget(node)],
-        }
+            Keep::Accepted { .. } => return Vec::new(),
+            Keep::Settled { seq } => SaveSide::Settled(seq),
+            Keep::Member { node, record } => SaveSide::Member(node, record),
+            Keep::Forget { node } => SaveSide::Forget(node),
+        };
+        saves.push(SaveNetwork::Of(side, save));
+        saves
     }
 
     /// Records that changed since they were written last.
@@ -308,7 +379,8 @@ impl Weights {
         let mut save = None;
         if let Some(list) = weighing.own_list(now) {
             let signed = list.sign(identity);
-            save = Some(SaveNetwork::VouchList(list.site, list.made, signed.clone()));
+            let saved = SaveSide::VouchList(list.site, list.made, signed.clone());
+            save = Some(SaveNetwork::Of(Side::Main, saved));
             weighing.lists.insert(list.site, list);
             (weighing.own, weighing.said) = (Some(signed), false);
         }
@@ -335,152 +407,5 @@ fn explain(trust: &Trust, site: &SiteId, introducers: Vec<Introducer>, now: Time
         reports: record.map_or(0.0, |record| record.reports),
         revokes: record.map_or(0.0, |record| record.revokes),
         revokes_count: trust.revokes_rarely(site, now),
-    }
-}
-
-impl Agent {
-    /// What sites weigh here, and why.
-    pub async fn trust(&self, site: Option<SiteId>, now: Time) -> TrustReply {
-        let view = self.view(SITES_SHOWN_MAX).await;
-        let peers: Vec<SiteId> =
-            view.iter().flat_map(|view| &view.peers).map(|peer| peer.site).collect();
-        self.weights.explain(site, &peers, now)
-    }
-
-    /// An administrator makes a site's word count, or no longer.
-    ///
-    /// # Errors
-    /// [`AgentError`]; nothing has changed then.
-    pub async fn vouch(
-        &self,
-        site: SiteId,
-        remove: bool,
-        who: &Reporter,
-        now: Time,
-    ) -> Result<(), AgentError> {
-        administrator(who, "vouch for a site")?;
-        let _one_at_a_time = self.speaking.lock().await;
-        let mut saves = vec![match remove {
-            false => SaveNetwork::Vouch(site, now),
-            true => SaveNetwork::Unvouch(site),
-        }];
-        // Of who was invited the invitation goes too: the code does not give the vouch again.
-        let invites = if remove { self.weights.invites_of(site) } else { Vec::new() };
-        if !remove {
-            self.weights.has_room_for(site, now)?;
-        }
-        saves.extend(invites.iter().map(|id| SaveNetwork::Uninvite(*id)));
-        self.save_trust(saves).await?;
-        self.weights.drop_invites(&invites);
-        maillog::vouched(&site, &who.name, remove);
-        self.trust_anew(now, |vouched| match remove {
-            false => vouched.insert(site),
-            true => vouched.remove(&site),
-        });
-        if let Some(handle) = self.network.handle() {
-            self.weights.say_invites(&handle);
-            self.say_vouches(&handle, now).await;
-        }
-        Ok(())
-    }
-
-    async fn save_trust(&self, saves: Vec<SaveNetwork>) -> Result<(), AgentError> {
-        let stored = self.disk.save_now(saves.into_iter().map(Save::Network).collect()).await;
-        self.note_store();
-        stored.map_err(AgentError::Write)
-    }
-
-    pub(super) fn trust_anew(&self, now: Time, change: impl FnOnce(&mut BTreeSet<SiteId>) -> bool) {
-        change(&mut self.weights.lock().vouched);
-        let settings = self.settings();
-        self.set_trust(self.weights.weigh(&settings.config, now));
-    }
-
-    fn set_trust(&self, trust: Trust) {
-        self.tell_trust(&trust, self.network.handle().as_ref());
-        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
-        let (learner, _) = *self.learner();
-        *settings = Arc::new(Settings::of(&settings.config, trust, &learner));
-    }
-
-    /// Tells catalog and node who counts.
-    pub(super) fn tell_trust(&self, trust: &Trust, handle: Option<&Handle>) {
-        let counting = trust.counting(Time::now());
-        self.state().catalog.trust(counting.iter().copied());
-        // Without room it is said again when the weights change next.
-        let _ = handle.is_none_or(|handle| handle.trust(counting));
-    }
-
-    /// Says whom this site vouches for, where that is not known to all yet.
-    async fn say_vouches(&self, handle: &Handle, now: Time) {
-        // The machine with the site's key says the list; other hosts of the site hear it.
-        let Some(key) = self.identity.site_key() else { return };
-        let Some((signed, save)) = self.weights.to_say(key, now) else { return };
-        if let Some(save) = save {
-            // Unsaved it would be made anew, later than this one, at the next start.
-            let _ = self.disk.save_now(vec![Save::Network(save)]).await;
-        }
-        if !handle.vouch(signed) {
-            self.weights.lock().said = false;
-        }
-    }
-
-    /// What is due once a second while the network is on.
-    async fn tend_trust(&self, handle: &Handle, now: Time) {
-        let (stale, moved) = {
-            let weighing = self.weights.lock();
-            let due = now.secs_since(weighing.made) >= FRESH_SECS || now < weighing.made;
-            (weighing.stale && due, weighing.moved && due)
-        };
-        if stale {
-            let config = &self.settings().config;
-            self.set_trust(tokio::task::block_in_place(|| self.weights.weigh(config, now)));
-        } else if moved {
-            let trust = {
-                let mut weighing = self.weights.lock();
-                (weighing.moved, weighing.made) = (false, now);
-                weighing.trust.clone()
-            };
-            self.set_trust(trust);
-        }
-        self.weights.say_invites(handle);
-        self.say_vouches(handle, now).await;
-        self.weights.unsaved(now).into_iter().for_each(|save| self.disk.save_soon(save));
-        for Again { mail, probe, .. } in self.weights.due(now) {
-            let matches = self.state().catalog.matches(&probe);
-            let known = matches.iter().map(|found| Arc::clone(&found.witness)).collect();
-            let heard = handle.query(probe.clone(), None, known, REFRESH_TIME_MAX).await;
-            self.keep(heard.witnesses);
-            let matches = self.state().catalog.matches(&probe);
-            let settings = self.settings();
-            let judgement = judge(&matches, &settings.trust, &settings.rates, now, None);
-            let weighing = &mut *self.weights.lock();
-            weighing.moved |=
-                weighing.hindsight.note(mail, &matches, &judgement, &mut weighing.trust, now);
-        }
-    }
-
-    /// Looks at what became of a mail that somebody here spoke of.
-    pub(super) fn note_opinion(&self, read: &Read, now: Time) {
-        let settings = self.settings();
-        let matches = self.state().catalog.matches(&read.probe);
-        let judgement = judge(&matches, &settings.trust, &settings.rates, now, None);
-        self.weights.note((read.number(), &read.probe), &matches, &judgement, now);
-    }
-}
-
-/// Keeps weights up to date as long as the agent and its network are there.
-pub(super) async fn tend(agent: Weak<Agent>, handle: Handle) {
-    if let Some(agent) = agent.upgrade() {
-        agent.tell_trust(&agent.weights.trust(), Some(&handle));
-    }
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        ticks.tick().await;
-        let Some(agent) = agent.upgrade() else { return };
-        if agent.network.handle().is_none() && handle.is_closed() {
-            return;
-        }
-        agent.tend_trust(&handle, Time::now()).await;
     }
 }

@@ -30,6 +30,11 @@ impl Leg {
     pub(super) fn new(leg: &str, well: bool, text: impl Into<String>) -> Self {
         Self { leg: leg.into(), well, text: text.into() }
     }
+
+    /// The same leg of the private group beside the network.
+    pub(super) fn of_group(self) -> Self {
+        Self { leg: format!("group {}", self.leg), ..self }
+    }
 }
 
 pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
@@ -48,7 +53,7 @@ pub(super) fn run(global: &Global) -> anyhow::Result<u8> {
                 let group = global.config().map(|config| config.socket_group).unwrap_or_default();
                 found.push(door(&socket, &group));
                 found.extend(legs(&status, Time::now().0));
-                if status.network != "off"
+                if (status.network != "off" || status.group.is_some())
                     && let Ok(config) = global.config()
                 {
                     found.push(network_legs::dns(&config));

@@ -42,17 +42,23 @@ pub(super) enum Of {
         /// For how many days it is good, 1 to 30 [default: 7].
         #[arg(long)]
         days: Option<u64>,
+        /// Into the private group beside the network; its key or list is told apart.
+        #[arg(long)]
+        group: bool,
         /// Show the invitations of this site.
-        #[arg(long, conflicts_with_all = ["note", "days", "remove"])]
+        #[arg(long, conflicts_with_all = ["note", "days", "remove", "group"])]
         list: bool,
         /// Take one back that nobody has accepted; --list shows its ID.
-        #[arg(long, value_name = "ID", conflicts_with_all = ["note", "days"])]
+        #[arg(long, value_name = "ID", conflicts_with_all = ["note", "days", "group"])]
         remove: Option<String>,
     },
     /// Accept an invitation: joins at the site that gave it; each vouches for the other then.
     Accept {
         /// What `novacula identity invite` printed there.
         code: String,
+        /// It was made with --group: join the private group beside the network.
+        #[arg(long)]
+        group: bool,
     },
 }
 
@@ -62,8 +68,8 @@ pub(super) fn run(global: &Global, of: &Of) -> anyhow::Result<u8> {
     let (shown, text) = match of {
         Of::Invite { list: true, .. } => return peers::invites(global, None),
         Of::Invite { remove: Some(id), .. } => return peers::invites(global, Some(id)),
-        Of::Invite { note, days, .. } => return peers::invite(global, note, *days),
-        Of::Accept { code } => return peers::accept(global, code),
+        Of::Invite { note, days, group, .. } => return peers::invite(global, note, *days, *group),
+        Of::Accept { code, group } => return peers::accept(global, code, *group),
         Of::Host => {
             let host = NodeId::of(&host_key(&dir)?).to_string();
             (json!({ "host": host }), host)

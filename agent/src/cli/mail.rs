@@ -270,16 +270,11 @@ fn explanation(all: &Explanation) -> String {
     }
     lines.extend(all.would_ask.chunks(4).map(|keys| format!("  {}", keys.join(" "))));
     lines.push("\njudgement, log odds of spam in nats:".into());
-    for term in &all.terms {
-        let site: String = term.site.chars().take(16).collect();
-        lines.push(format!(
-            "  {:+8.3}  {:12} {site:16}  {}",
-            term.nats,
-            term.what,
-            term_words(term)
-        ));
+    lines.extend(sum_lines(&all.terms, all.odds_nats, all.threshold_nats));
+    if let Some(group) = &all.group {
+        lines.push("\nby the word of the private group's members alone:".into());
+        lines.extend(sum_lines(&group.terms, group.odds_nats, group.threshold_nats));
     }
-    lines.push(format!("  {:+8.3}  sum; spam from {:+.3} on", all.odds_nats, all.threshold_nats));
     lines.push(format!(
         "  people are taken to report wanted mail with probability {:.5} (set or learnt)\n",
         all.report_if_wanted
@@ -289,6 +284,16 @@ fn explanation(all: &Explanation) -> String {
         lines.extend(all.common.iter().map(|digest| format!("  {digest}")));
     }
     lines.join("\n")
+}
+
+/// A sum, term by term.
+fn sum_lines(terms: &[Term], odds_nats: f64, threshold_nats: f64) -> Vec<String> {
+    let line = |term: &Term| {
+        let site: String = term.site.chars().take(16).collect();
+        format!("  {:+8.3}  {:12} {site:16}  {}", term.nats, term.what, term_words(term))
+    };
+    let sum = format!("  {odds_nats:+8.3}  sum; spam from {threshold_nats:+.3} on");
+    terms.iter().map(line).chain([sum]).collect()
 }
 
 /// What a term rests on.

@@ -132,6 +132,9 @@ enum Command {
         /// it by that.
         #[arg(long)]
         invite: bool,
+        /// The code leads into the private group beside the network; its key or list is told apart.
+        #[arg(long, requires = "invite")]
+        group: bool,
         #[command(subcommand)]
         of: Option<hosts::Of>,
     },
@@ -141,6 +144,9 @@ enum Command {
         /// another site: `novacula identity invite` or `--invite`.
         #[arg(value_name = "ADDRESS|INVITE")]
         place: String,
+        /// Join the private group beside the network, which [group] of the configuration names.
+        #[arg(long)]
+        group: bool,
     },
     /// Show the hosts of the network of peers; or what sites' words weigh here, and why.
     Peers {
@@ -303,8 +309,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Status => local::status(global),
         Command::Doctor => doctor::run(global),
         Command::Identity { of: Some(of), .. } => hosts::run(global, of),
-        Command::Identity { invite, .. } => peers::identity(global, *invite),
-        Command::Join { place } => peers::join(global, place),
+        Command::Identity { invite, group, .. } => peers::identity(global, *invite, *group),
+        Command::Join { place, group } => peers::join(global, place, *group),
         Command::Peers { trust: None } => peers::peers(global),
         Command::Peers { trust: Some(site) } => trust::show(global, site.as_deref()),
         Command::Trust(TrustList::Export) => trust::export(global),

@@ -1,4 +1,4 @@
-//! The network's part of `novacula doctor`: which leg is broken, and what mends it.
+//! The networks' part of `novacula doctor`: which leg is broken, and what mends it.
 
 use std::net::ToSocketAddrs;
 
@@ -9,20 +9,45 @@ use novacula_client::{NetworkState, Status};
 
 use super::doctor::Leg;
 
-/// The network's legs, by the agent's own words.
+/// What the settings of a network are called.
+struct Keys {
+    listen: &'static str,
+    announce: &'static str,
+    bootstrap: &'static str,
+}
+
+const MAIN: Keys =
+    Keys { listen: "network_listen", announce: "network_announce", bootstrap: "bootstrap" };
+const GROUP: Keys = Keys {
+    listen: "listen in [group]",
+    announce: "announce in [group]",
+    bootstrap: "bootstrap in [group]",
+};
+
+/// The networks' legs, by the agent's own words.
 pub(super) fn legs(status: &Status) -> Vec<Leg> {
-    let Some(state) = &status.peers else {
-        return vec![match status.network.as_str() {
-            "off" => Leg::new("network", true, "off: only this site's own people count"),
-            reason => Leg::new("network", false, format!("it {reason}")),
+    let mut legs = of_network(status, &status.network, status.peers.as_ref(), &MAIN);
+    if let Some(group) = &status.group {
+        let of_group = of_network(status, &group.network, group.peers.as_ref(), &GROUP);
+        legs.extend(of_group.into_iter().map(Leg::of_group));
+    }
+    legs
+}
+
+fn of_network(status: &Status, word: &str, state: Option<&NetworkState>, keys: &Keys) -> Vec<Leg> {
+    let Some(state) = state else {
+        return vec![match (word, &status.group) {
+            ("off", None) => Leg::new("network", true, "off: only this site's own people count"),
+            ("off", Some(_)) => Leg::new("network", true, "off: beside the group nobody counts"),
+            (reason, _) => Leg::new("network", false, format!("it {reason}")),
         }];
     };
     vec![
-        members(state),
-        transport(state, "udp", "/udp/", "connections_quic"),
-        transport(state, "tcp", "/tcp/", "connections_tcp"),
+        members(state, keys),
+        transport(state, "udp", ("/udp/", "connections_quic"), keys),
+        transport(state, "tcp", ("/tcp/", "connections_tcp"), keys),
         clock(state),
-        nat(state),
+        nat(state, keys),
         placement(state),
         trust(state),
         identity(status, state),
@@ -42,7 +67,7 @@ fn identity(status: &Status, state: &NetworkState) -> Leg {
     }
 }
 
-fn members(state: &NetworkState) -> Leg {
+fn members(state: &NetworkState, keys: &Keys) -> Leg {
     let failed = state.counters.get("dials_failed").copied().unwrap_or(0);
     let text = format!(
         "on: {} hosts known, {} answer, {} connected; {} opinions on their way",
@@ -50,7 +75,7 @@ fn members(state: &NetworkState) -> Leg {
     );
     let count = |name| state.counters.get(name).copied().unwrap_or(0);
     if state.members < 2 && count("versions_refused") + count("groups_refused") > 0 {
-        let text = "hosts answer, but none takes this one in: they belong to another private network (compare group_key, group_sites) or speak another version (compare `novacula --version`)";
+        let text = "hosts answer, but none takes this one in: they belong to another network (compare group_key, group_sites, [group]) or speak another version (compare `novacula --version`)";
         return Leg::new("network", false, text);
     }
     if state.connected > 0 {
@@ -61,18 +86,19 @@ fn members(state: &NetworkState) -> Leg {
         return Leg::new("network", true, text);
     }
     let text = format!(
-        "{text}: nobody answers ({failed} dials failed); look at the addresses in bootstrap and at the firewall"
+        "{text}: nobody answers ({failed} dials failed); look at the addresses in {} and at the firewall",
+        keys.bootstrap
     );
     Leg::new("network", false, text)
 }
 
 /// UDP or TCP: is anybody heard on it, and has it ever carried a connection?
-fn transport(state: &NetworkState, leg: &str, part: &str, counter: &str) -> Leg {
+fn transport(state: &NetworkState, leg: &str, (part, counter): (&str, &str), keys: &Keys) -> Leg {
     let listening = state.addresses.iter().filter(|address| address.contains(part)).count();
     let carried = state.counters.get(counter).copied().unwrap_or(0);
     match (listening, carried, state.connected) {
         (0, _, _) => {
-            let text = "no address is listened on; add one to network_listen";
+            let text = format!("no address is listened on; add one to {}", keys.listen);
             Leg::new(leg, false, text)
         }
         // QUIC is tried first, so TCP is used only where UDP does not get through.
@@ -121,11 +147,14 @@ fn clock(state: &NetworkState) -> Leg {
     }
 }
 
-fn nat(state: &NetworkState) -> Leg {
+fn nat(state: &NetworkState, keys: &Keys) -> Leg {
     let seen = state.observers;
     match (state.nat.as_str(), seen) {
         ("private", _) => {
-            let text = "peers can't dial this host: forward the port and set network_announce, or set behind_nat = true";
+            let text = format!(
+                "peers can't dial this host: forward the port and set {}, or set behind_nat = true",
+                keys.announce
+            );
             Leg::new("nat", false, text)
         }
         (_, 0) if state.connected > 0 => {
@@ -153,7 +182,8 @@ fn placement(state: &NetworkState) -> Leg {
 
 /// DNS: do the names to begin with have addresses?
 pub(super) fn dns(config: &Config) -> Leg {
-    let hosts = config.bootstrap.iter().filter_map(|address| host_of(address));
+    let places = config.bootstrap.iter().chain(&config.group.bootstrap);
+    let hosts = places.filter_map(|address| host_of(address));
     let names: Vec<String> = hosts.collect();
     let unknown: Vec<&str> = names
         .iter()
@@ -188,6 +218,7 @@ fn host_of(address: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use novacula_client::GroupState;
 
     fn well() -> NetworkState {
         NetworkState {
@@ -231,6 +262,19 @@ mod tests {
         let refused =
             [("versions_refused".to_owned(), 1), ("connections_quic".to_owned(), 1)].into();
         check(NetworkState { members: 1, counters: refused, ..well() }, Some("network"));
+    }
+
+    #[test]
+    fn a_group_has_legs_of_its_own() {
+        let group = |state| {
+            let group = GroupState { network: "on".into(), peers: Some(state) };
+            legs(&Status { network: "off".into(), group: Some(group), ..Status::default() })
+        };
+        assert!(group(well()).iter().all(|leg| leg.well));
+        let deaf = group(NetworkState { addresses: Vec::new(), ..well() });
+        let broken: Vec<&Leg> = deaf.iter().filter(|leg| !leg.well).collect();
+        assert!(broken.iter().all(|leg| leg.leg.starts_with("group ")), "{broken:?}");
+        assert!(format!("{broken:?}").contains("add one to listen in [group]"), "{broken:?}");
     }
 
     #[test]

@@ -6,17 +6,21 @@ use novacula_client::{Client, IdentityReply, InviteAsk, InviteState, Joined, Pee
 use super::mail::{out, printable, to_json};
 use super::{EXIT_ERROR, EXIT_OK, Global, runtime};
 
-pub(super) fn join(global: &Global, place: &str) -> anyhow::Result<u8> {
+pub(super) fn join(global: &Global, place: &str, group: bool) -> anyhow::Result<u8> {
     let mut client = Client::new(&global.socket()?);
-    let joined = runtime()?.block_on(client.join(place))?;
+    let joined = runtime()?.block_on(client.join(place, group))?;
     if global.json {
         out(&to_json(&joined)?);
         return Ok(if joined.refused.is_some() { EXIT_ERROR } else { EXIT_OK });
     }
     out(&format!("joined at host {}; {} hosts are known", joined.node, joined.members));
     match &joined.vouched {
+        _ if group => out("the word of all members of the private group counts in its judgement"),
         Some(site) => out(&format!("the word of {site}, who invited, counts here from now on")),
         None => out("nobody's word but your own counts yet: novacula vouch SITE"),
+    }
+    if group && joined.vouched.is_none() {
+        return Ok(EXIT_OK);
     }
     let own = runtime()?.block_on(client.identity())?.site;
     Ok(told(&joined, &own))
@@ -43,18 +47,23 @@ fn told(joined: &Joined, own: &str) -> u8 {
     }
 }
 
-pub(super) fn accept(global: &Global, code: &str) -> anyhow::Result<u8> {
+pub(super) fn accept(global: &Global, code: &str, group: bool) -> anyhow::Result<u8> {
     if !code.trim().starts_with("nvc") {
         anyhow::bail!(
             "read the invitation: it begins with nvc; an address is for `novacula join ADDRESS`"
         );
     }
-    join(global, code)
+    join(global, code, group)
 }
 
-pub(super) fn invite(global: &Global, note: &str, days: Option<u64>) -> anyhow::Result<u8> {
+pub(super) fn invite(
+    global: &Global,
+    note: &str,
+    days: Option<u64>,
+    group: bool,
+) -> anyhow::Result<u8> {
     let mut client = Client::new(&global.socket()?);
-    let ask = InviteAsk { note: note.to_owned(), days };
+    let ask = InviteAsk { note: note.to_owned(), days, group };
     let invite = runtime()?.block_on(client.invite(&ask))?;
     if global.json {
         out(&to_json(&invite)?);
@@ -63,8 +72,10 @@ pub(super) fn invite(global: &Global, note: &str, days: Option<u64>) -> anyhow::
     out(&invite.code);
     // Apart from the code, so that it alone can be piped to where it is sent from.
     eprintln!(
-        "for one site, until {}; there: novacula identity accept CODE; to take it back: novacula identity invite --remove {}",
-        invite.until, invite.id
+        "for one site, until {}; there: novacula identity accept{} CODE; to take it back: novacula identity invite --remove {}",
+        invite.until,
+        if group { " --group" } else { "" },
+        invite.id
     );
     Ok(EXIT_OK)
 }
@@ -117,7 +128,12 @@ pub(super) fn peers(global: &Global) -> anyhow::Result<u8> {
         return Ok(EXIT_OK);
     }
     out("site      host      since                 trip ms  trust  held  state       address");
-    peers.iter().for_each(|peer| out(&printable(&line(peer))));
+    let (group, main): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(|peer| peer.group);
+    main.iter().for_each(|peer| out(&printable(&line(peer))));
+    if !group.is_empty() {
+        out("in the private group:");
+    }
+    group.iter().for_each(|peer| out(&printable(&line(peer))));
     Ok(EXIT_OK)
 }
 
@@ -142,7 +158,7 @@ fn line(peer: &Peer) -> String {
     )
 }
 
-pub(super) fn identity(global: &Global, invite: bool) -> anyhow::Result<u8> {
+pub(super) fn identity(global: &Global, invite: bool, group: bool) -> anyhow::Result<u8> {
     let mut client = Client::new(&global.socket()?);
     let identity = runtime()?.block_on(client.identity())?;
     if global.json {
@@ -153,13 +169,20 @@ pub(super) fn identity(global: &Global, invite: bool) -> anyhow::Result<u8> {
         out(&identity.site);
         return Ok(EXIT_OK);
     }
-    match &identity.invite {
+    match if group { &identity.group_invite } else { &identity.invite } {
         Some(line) => {
             out(line);
             Ok(EXIT_OK)
         }
         None => {
-            let text = "an invitation needs an address: set network = true in the configuration and restart the agent";
+            let text = match group {
+                true => {
+                    "an invitation needs an address: name the group's key or sites in [group] of the configuration and restart the agent"
+                }
+                false => {
+                    "an invitation needs an address: set network = true in the configuration and restart the agent"
+                }
+            };
             eprintln!("novacula: {text}");
             Ok(EXIT_ERROR)
         }

@@ -206,7 +206,7 @@ async fn start<'a>(
 async fn sums(agents: &HashMap<&str, Arc<Agent>>) -> BTreeMap<&'static str, u64> {
     let mut sums: BTreeMap<&'static str, u64> = BTreeMap::new();
     for agent in agents.values() {
-        let Some(view) = agent.view(0).await else { continue };
+        let Some(view) = agent.main_view().await else { continue };
         for purpose in Purpose::ALL {
             *sums.entry(purpose.name()).or_default() += view.counters.sent(purpose);
         }

@@ -234,7 +234,7 @@ impl World<'_> {
         if self.keep_answers {
             self.run.answers.push(answer(
                 &circumstances,
-                &judgement,
+                &judgement.clone().into(),
                 &matches,
                 self.setting.rates.window_secs,
                 now,

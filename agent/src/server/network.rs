@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
+use novacula_catalog::store::Side;
 use novacula_catalog::{SiteId, Time};
 use novacula_client::{
     ErrorReply, IdentityReply, InviteAsk, InviteReply, Joined, Peers, TrustReply, TrustTaken,
@@ -25,6 +26,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/v1/peers", get(peers))
         .route("/v1/identity", get(identity))
         .route("/v1/join", post(join))
+        .route("/v1/group/join", post(join_group))
         .route("/v1/trust", post(trust).put(import_trust))
         .route("/v1/invite", post(invite).delete(uninvite))
         .route("/v1/vouch", put(vouch).delete(unvouch))
@@ -42,7 +44,7 @@ impl From<JoinError> for Refusal {
     }
 }
 
-/// The hosts of the network of peers, this one's nearest first.
+/// The hosts of the networks of peers, this one's nearest first.
 #[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
 pub(super) async fn peers(State(shared): State<Arc<Shared>>) -> Json<Peers> {
     Json(shared.agent.peers().await)
@@ -59,8 +61,22 @@ pub(super) async fn identity(State(shared): State<Arc<Shared>>) -> Json<Identity
     responses((status = 200, body = Joined), (status = 400, body = ErrorReply),
         (status = 403, body = ErrorReply), (status = 502, body = ErrorReply)))]
 pub(super) async fn join(call: Call) -> Result<Json<Joined>, Refusal> {
+    join_in(Side::Main, call).await
+}
+
+/// Joins the private group beside it: the body is an address or an invitation.
+#[utoipa::path(post, path = "/v1/group/join",
+    request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = Joined), (status = 400, body = ErrorReply),
+        (status = 403, body = ErrorReply), (status = 409, body = ErrorReply),
+        (status = 502, body = ErrorReply)))]
+pub(super) async fn join_group(call: Call) -> Result<Json<Joined>, Refusal> {
+    join_in(Side::Group, call).await
+}
+
+async fn join_in(side: Side, call: Call) -> Result<Json<Joined>, Refusal> {
     let what = call.line("one address or invitation", JOIN_LEN_MAX)?.to_owned();
-    let joined = call.shared.agent.join(&what, &call.caller.reporter, Time::now()).await?;
+    let joined = call.shared.agent.join(side, &what, &call.caller.reporter, Time::now()).await?;
     Ok(Json(joined))
 }
 
@@ -97,7 +113,8 @@ fn site_of(text: &str) -> Result<SiteId, Refusal> {
 pub(super) async fn invite(call: Call) -> Result<Json<InviteReply>, Refusal> {
     let ask: InviteAsk = call.json()?;
     let (agent, who) = (&call.shared.agent, &call.caller.reporter);
-    Ok(Json(agent.invite(&ask.note, ask.days, who, Time::now()).await?))
+    let side = if ask.group { Side::Group } else { Side::Main };
+    Ok(Json(agent.invite(side, &ask.note, ask.days, who, Time::now()).await?))
 }
 
 /// Takes an invitation back that nobody has accepted: the body is its ID.

@@ -53,7 +53,9 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// An address can't be listened on.
-    #[error("listen on {address}: {reason}; change network_listen, or stop what uses the port")]
+    #[error(
+        "listen on {address}: {reason}; change network_listen (for the private group, listen in [group]), or stop what uses the port"
+    )]
     Listen {
         /// The address.
         address: Multiaddr,

@@ -223,8 +223,8 @@ pub enum Event {
     Leave,
 }
 
-/// How complete an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How complete an answer is, the most complete first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Completeness {
     /// Every responsible peer, or one that stands in for it, has answered.
     Complete,

@@ -1,20 +1,19 @@
-//! The database: opening it (or setting a damaged one aside), loading it, and handing writes to
-//! the writer's thread. Opinions are on the disk when they are acknowledged; sightings are
-//! grouped, and a crash loses at most the last second of them (DESIGN 4.1).
+//! The database: loading it, and handing writes to the writer's thread. Opinions are on the disk
+//! when they are acknowledged; sightings are grouped, and a crash loses at most the last second of
+//! them (DESIGN 4.1).
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use rusqlite_migration::{M, MigrationDefinitionError, Migrations};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::learned::{self, LoadedLearned, SaveLearned};
 use super::network::{self, LoadedNetwork, SaveNetwork};
+use super::open::{Damage, connect, set_aside};
 use super::writer::{self, Command, Health};
 use crate::acts::{Act, Acts, Occasion, Reporter};
 use crate::clock::{Epoch, Time};
@@ -32,21 +31,6 @@ const FILE_NAME: &str = "catalog.db";
 /// Writes that may wait for the writer's thread. At the bound sightings are dropped and counted;
 /// opinions wait.
 const QUEUE_MAX: usize = 4096;
-
-/// Numbers that a site may give out in a second on average. A database made anew begins above
-/// all that its predecessor can have given, though nothing of that one can be read.
-const NUMBERS_A_SECOND: u64 = 1024;
-
-/// One step per release that changed the schema; never edited, only added to.
-const STEPS: &[M<'_>] = &[
-    M::up(include_str!("001-schema.sql")),
-    M::up(include_str!("002-correspondents.sql")),
-    M::up(include_str!("003-doors.sql")),
-    M::up(include_str!("010-network.sql")),
-    M::up(include_str!("020-learning.sql")),
-    M::up(include_str!("021-trust.sql")),
-    M::up(include_str!("022-invite.sql")),
-];
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -235,85 +219,6 @@ impl Drop for Disk {
     }
 }
 
-/// Why a database can't be used as it is.
-enum Damage {
-    Damaged,
-    Error(StoreError),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Damage {
-    fn from(source: rusqlite::Error) -> Self {
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged,
-            _ => Self::Sqlite(source),
-        }
-    }
-}
-
-impl Damage {
-    fn into_error(self, path: &Path) -> StoreError {
-        let damaged = || rusqlite::Error::InvalidPath(path.to_owned());
-        match self {
-            Self::Error(error) => error,
-            Self::Sqlite(source) => StoreError::sqlite(path, source),
-            Self::Damaged => StoreError::sqlite(path, damaged()),
-        }
-    }
-}
-
-fn connect(path: &Path, existed: bool, home: SiteId, now: Time) -> Result<Connection, Damage> {
-    let mut connection = Connection::open(path)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(Damage::Damaged);
-    }
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if existed && version == 0 {
-        return Err(Damage::Damaged); // emptied or never ours
-    }
-    match Migrations::from_slice(STEPS).to_latest(&mut connection) {
-        Err(rusqlite_migration::Error::MigrationDefinition(
-            MigrationDefinitionError::DatabaseTooFarAhead,
-        )) => return Err(Damage::Error(StoreError::Newer(path.to_owned()))),
-        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => return Err(err.into()),
-        Err(_) => return Err(Damage::Damaged),
-        Ok(()) => {}
-    }
-    let select = "SELECT site FROM instance";
-    let site: Option<Vec<u8>> = connection.query_row(select, [], |row| row.get(0)).optional()?;
-    match site {
-        Some(site) if site == home.0 => {}
-        Some(_) => return Err(Damage::Error(StoreError::ForeignSite(path.to_owned()))),
-        None if existed => return Err(Damage::Damaged),
-        None => {
-            let insert = "INSERT INTO instance VALUES (1, ?1, ?2, ?3)";
-            let first = now.0.saturating_mul(NUMBERS_A_SECOND).cast_signed();
-            connection.execute(insert, params![&home.0[..], now.0.cast_signed(), first])?;
-        }
-    }
-    Ok(connection)
-}
-
-fn set_aside(path: &Path, now: Time) -> Result<PathBuf, StoreError> {
-    let stamp = now.rfc3339().replace(':', "");
-    let mut aside = path.with_extension(format!("db.damaged-{stamp}"));
-    for attempt in 1.. {
-        if !aside.exists() {
-            break;
-        }
-        aside = path.with_extension(format!("db.damaged-{stamp}-{attempt}"));
-    }
-    fs::rename(path, &aside)
-        .map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
-    for suffix in ["db-wal", "db-shm"] {
-        let _ = fs::remove_file(path.with_extension(suffix));
-    }
-    Ok(aside)
-}
-
 fn load_tokens(connection: &Connection) -> Result<Vec<Token>, rusqlite::Error> {
     let mut select = connection.prepare("SELECT hash, user, label, made FROM token")?;
     let token = |row: &rusqlite::Row<'_>| {
@@ -460,7 +365,7 @@ mod tests {
     fn no_number_is_given_again_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let numbers: Vec<u64> = (0..3).map(|_| open(dir.path()).1.next_number).collect();
-        let first = NOW.0 * NUMBERS_A_SECOND;
+        let first = NOW.0 * super::super::open::NUMBERS_A_SECOND;
         assert_eq!(numbers, [first, first + SEQ_BLOCK, first + 2 * SEQ_BLOCK]);
     }
 

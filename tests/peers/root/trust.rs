@@ -115,7 +115,7 @@ fn put_proof(place: &Place, liar: &Place) {
     let database = rusqlite::Connection::open(place.data_dir().join("catalog.db")).unwrap();
     database
         .execute(
-            "INSERT INTO equivocator VALUES (?1, ?2, ?3)",
+            "INSERT INTO equivocator VALUES (0, ?1, ?2, ?3)",
             rusqlite::params![&identity.site().0[..], both[0], both[1]],
         )
         .unwrap();

@@ -8,12 +8,13 @@
 use novacula_catalog::node::{
     ADDRESSES_MAX, INVITES_OPEN_MAX, Invite, InviteId, InviteSecret, SECRET_LEN,
 };
-use novacula_catalog::store::SaveNetwork;
+use novacula_catalog::store::{SaveNetwork, Side};
 use novacula_catalog::{Reporter, SiteId, Time, VOUCHES_MAX};
 use novacula_client::{InviteReply, InviteState};
 use novacula_net::Handle;
 
 use super::super::invite::{Invite as Line, Pass};
+use super::super::networks::Network;
 use super::super::peers::administrator;
 use super::{Agent, AgentError, Weighing, Weights};
 use crate::maillog;
@@ -106,14 +107,14 @@ impl Weights {
         weighing.invites_said = false;
     }
 
-    /// Tells the node which invitations there are, where it does not know.
-    pub(super) fn say_invites(&self, handle: &Handle) {
+    /// Tells the nodes which invitations there are, where they do not know.
+    pub(super) fn say_invites(&self, on: &[(&Network, Handle)]) {
         let weighing = &mut *self.lock();
         if !weighing.invites_said {
             let known =
                 |invite: &&Invite| invite.by.is_none_or(|by| weighing.vouched.contains(&by));
-            let invites = weighing.invites.iter().filter(known).cloned().collect();
-            weighing.invites_said = handle.invites(invites);
+            let invites: Vec<Invite> = weighing.invites.iter().filter(known).cloned().collect();
+            weighing.invites_said = on.iter().all(|(_, handle)| handle.invites(invites.clone()));
         }
     }
 }
@@ -125,13 +126,14 @@ fn note_of(note: &str) -> Result<String, AgentError> {
 }
 
 impl Agent {
-    /// An administrator invites one other site: the code that is to be typed there. It holds for
-    /// so many days, 7 if none are said.
+    /// An administrator invites one other site: the code that is to be typed there leads to a host
+    /// in the network `side`. It holds for so many days, 7 if none are said.
     ///
     /// # Errors
     /// [`AgentError`]; nothing has changed then.
     pub async fn invite(
         &self,
+        side: Side,
         note: &str,
         days: Option<u64>,
         who: &Reporter,
@@ -144,7 +146,8 @@ impl Agent {
             return Err(AgentError::InviteDays(DAYS.1));
         }
         let Some(key) = self.identity.site_key() else { return Err(AgentError::NoSiteKey) };
-        let view = self.view(0).await.filter(|view| !view.addresses.is_empty());
+        let Some(network) = self.networks.of(side) else { return Err(AgentError::NoGroup) };
+        let view = network.view(0).await.filter(|view| !view.addresses.is_empty());
         let Some(view) = view else { return Err(AgentError::NoAddress) };
         let mut random = [0; SECRET_LEN];
         getrandom::fill(&mut random).map_err(|error| AgentError::Random(error.to_string()))?;
@@ -161,9 +164,7 @@ impl Agent {
         self.save_trust(gone.chain([SaveNetwork::Invite(invite.clone())]).collect()).await?;
         self.weights.drop_invites(&spent);
         self.weights.put_invite(invite);
-        if let Some(handle) = self.network.handle() {
-            self.weights.say_invites(&handle);
-        }
+        self.weights.say_invites(&self.networks.on());
         maillog::invited(&id, &who.name);
         let addresses = view.addresses.iter().take(ADDRESSES_MAX).cloned().collect();
         let line = Line { site: key.site(), node: view.node, addresses, pass: None };
@@ -187,9 +188,7 @@ impl Agent {
         let Some(id) = found else { return Err(AgentError::NoInvite) };
         self.save_trust(vec![SaveNetwork::Uninvite(id)]).await?;
         self.weights.drop_invites(&[id]);
-        if let Some(handle) = self.network.handle() {
-            self.weights.say_invites(&handle);
-        }
+        self.weights.say_invites(&self.networks.on());
         Ok(())
     }
 
@@ -205,10 +204,7 @@ impl Agent {
                 self.trust_anew(now, |vouched| vouched.insert(site));
             }
         }
-        if let Some(handle) = self.network.handle() {
-            self.weights.lock().invites_said = false;
-            self.weights.say_invites(&handle);
-            self.say_vouches(&handle, now).await;
-        }
+        self.weights.lock().invites_said = false;
+        self.say_trust(now).await;
     }
 }

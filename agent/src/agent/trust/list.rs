@@ -106,9 +106,7 @@ impl Agent {
             vouched.extend(news.vouched);
             true
         });
-        if let Some(handle) = self.network.handle() {
-            self.say_vouches(&handle, now).await;
-        }
+        self.say_trust(now).await;
         Ok(taken)
     }
 }
