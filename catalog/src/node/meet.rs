@@ -119,6 +119,12 @@ impl Node {
         self.send(to, &request, Purpose::Hello, Pending::Hello, MEET_MS, now);
     }
 
+    /// A Hello brought nothing: whoever did not answer is asked again where it sees this node when it
+    /// does. With few members there may be no other to ask.
+    pub(crate) fn greeting_failed(&mut self, to: NodeId) {
+        self.meeting.asked.retain(|node| *node != to);
+    }
+
     /// Answers a Hello.
     pub(crate) fn welcome(
         &mut self,

@@ -467,8 +467,10 @@ impl Node {
         let Some(sent) = self.pending.remove(&request) else { return };
         self.counters.requests_failed += 1;
         self.counters.versions_refused += u64::from(why == Failure::Unsupported);
-        if let Pending::Leg(leg) = &sent.what {
-            self.quotas.failed(sent.to, leg.keys.len(), now);
+        match &sent.what {
+            Pending::Leg(leg) => self.quotas.failed(sent.to, leg.keys.len(), now),
+            Pending::Hello => self.greeting_failed(sent.to),
+            _ => {}
         }
         let sure = matches!(why, Failure::Unreachable | Failure::Unsupported);
         self.failed(&sent, sure, now);
