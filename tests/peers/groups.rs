@@ -25,9 +25,8 @@ fn config(net: u8, at: usize, place: &Place) -> String {
     let bootstrap =
         if at == B || at == C { format!("\"127.0.{net}.1:{PORT}\"") } else { String::new() };
     let top = format!(
-        "network = {}\nnetwork_listen = {}\nnetwork_prefix_v4 = 32\ndeadline_ms = 500\n\
+        "network = true\nnetwork_listen = {}\nnetwork_prefix_v4 = 32\ndeadline_ms = 500\n\
          network_record = {:?}\nbootstrap = [{bootstrap}]\n",
-        at != D,
         listen(PORT),
         place.path().join("frames")
     );
@@ -71,8 +70,9 @@ impl<'a> Four<'a> {
         let mut four =
             Self { net, places, daemons, voices: places.iter().map(Voice::of).collect() };
         // The private group is joined by address, for good.
-        let joined = places[D].run(&["join", &format!("127.0.{net}.3:{}", PORT + 1)]);
+        let joined = places[C].run(&["join", "--group", &format!("127.0.{net}.4:{PORT}")]);
         assert_eq!(joined.code, 0, "{joined:?}");
+        assert!(joined.stdout.contains("all members of the private group"), "{joined:?}");
         let sites: Vec<String> = places.iter().map(site).collect();
         for (at, other) in [(A, B), (A, C), (B, A), (B, C), (C, A), (C, B)] {
             assert_eq!(places[at].run(&["vouch", &sites[other]]).code, 0);
@@ -183,6 +183,23 @@ fn each_network_judges_for_itself_and_hears_nothing_of_the_other() {
     wait_until("C knows of it", LONGEST, || four.ask(C, 40).spread == 1);
     assert_eq!(four.ask(C, 40).verdict, Verdict::Unknown);
 
+    nothing_crossed(&places);
+    shown(&places[C]);
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let metrics = four.daemons[C].as_ref().unwrap().raw(request);
+    // The main network's figures are called what they were called without a group.
+    for line in [
+        "novacula_peer_members{} 3",
+        "novacula_peer_members{network=\"group\"} 2",
+        "novacula_peer_bytes{purpose=\"observe\",direction=\"sent\"} ",
+        "novacula_peer_bytes{purpose=\"observe\",direction=\"sent\",network=\"group\"} ",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+/// The records of frames hold what was said in either network, and nothing of the other.
+fn nothing_crossed(places: &[Place]) {
     // No frame of the open network has a word of D: not its name, no statement, not a statement's tag.
     let (main, group) = (frames_of(&places[C], "frames"), frames_of(&places[C], "frames.group"));
     let said_by_d = statements(&frames_of(&places[D], "frames"));
@@ -211,8 +228,6 @@ fn each_network_judges_for_itself_and_hears_nothing_of_the_other() {
     };
     assert_eq!(tags(&main), tags(&group));
     assert_eq!(tags(&main).len(), 2, "a sighting and a report");
-
-    shown(&places[C]);
 }
 
 /// What the administrator of C sees of it.
@@ -279,6 +294,47 @@ fn what_a_network_has_not_heard_is_told_to_it_after_a_kill() {
         let group = status.group.and_then(|group| group.peers);
         status.peers.is_some_and(|of| of.outbox == 0) && group.is_some_and(|of| of.outbox == 0)
     });
+}
+
+/// The network off, the group on, and joined by an invitation for one site.
+#[test]
+fn an_invitation_leads_into_the_group() {
+    let places = [Place::new(), Place::new()];
+    let config = |n: usize| {
+        format!(
+            "[group]\nkey = \"{GROUP_KEY}\"\nlisten = [\"/ip4/127.0.5.{n}/tcp/25726\"]\n\
+             reports_min = 2\n"
+        )
+    };
+    let _daemons = [1, 2].map(|n| places[n - 1].serve_in(None, &config(n)));
+    let invite = || places[0].run(&["identity", "invite", "--group"]);
+    let mut code = String::new();
+    wait_until("it listens", LONGEST, || {
+        code = invite().stdout.trim().to_owned();
+        !code.is_empty()
+    });
+    let ran = places[1].run(&["identity", "accept", "--group", &code]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("they vouch for this site"), "{ran:?}");
+    let mut voices = places.each_ref().map(Voice::of);
+    for voice in &mut voices {
+        wait_until("they meet", LONGEST, || group_members(&voice.status()) == 2);
+        assert_eq!(voice.status().network, "off");
+    }
+    // One of the group's members reports it; two must.
+    voices[0].deliver(80);
+    assert!(voices[0].report(80));
+    let mut answer = voices[1].ask(80);
+    wait_until("it is known", LONGEST, || {
+        answer = voices[1].ask(80);
+        answer.reports == 1
+    });
+    // The main network counts it too, by the vouch, and one report is enough there.
+    assert_eq!((answer.verdict, said_in_group(&answer)), (Verdict::Spam, false), "{answer:?}");
+    let inviter = site(&places[0]);
+    assert_eq!(places[1].run(&["vouch", &inviter, "--remove"]).code, 0);
+    let answer = voices[1].ask(80);
+    assert_eq!((answer.verdict, answer.reports), (Verdict::Unknown, 1), "{answer:?}");
 }
 
 #[test]
