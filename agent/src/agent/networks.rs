@@ -131,7 +131,7 @@ impl Network {
         witnesses
     }
 
-    /// The matches that its reading rests on.
+    /// The matches that its reading rests on, and what became of it is learnt from.
     pub(super) fn matches<'a>(&self, matches: &'a [Match]) -> Cow<'a, [Match]> {
         let Some(circle) = &self.circle else { return Cow::Borrowed(matches) };
         let counts = |found: &&Match| circle.counts(&found.witness.statement.site);

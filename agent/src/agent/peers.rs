@@ -154,7 +154,8 @@ impl Agent {
             self.metrics.count_asked(judged.0.asked, started.elapsed());
         }
         let (answer, readings) = judged;
-        self.weights.note((read.number(), &read.probe), &matches, &readings.main, now);
+        let of_main = self.networks.main.matches(&matches);
+        self.weights.note((read.number(), &read.probe), &of_main, &readings.main, now);
         self.conclude(&read, &answer, caller, now);
         answer
     }

@@ -142,6 +142,7 @@ impl Agent {
             let matches = self.state().catalog.matches(&probe);
             self.ask(&self.networks.on(), &probe, None, &matches, REFRESH_TIME_MAX).await;
             let matches = self.state().catalog.matches(&probe);
+            let matches = self.networks.main.matches(&matches);
             let settings = self.settings();
             let judgement = judge(&matches, &settings.trust, &settings.rates, now, None);
             let weighing = &mut *self.weights.lock();
@@ -154,6 +155,7 @@ impl Agent {
     pub(in super::super) fn note_opinion(&self, read: &Read, now: Time) {
         let settings = self.settings();
         let matches = self.state().catalog.matches(&read.probe);
+        let matches = self.networks.main.matches(&matches);
         let judgement = judge(&matches, &settings.trust, &settings.rates, now, None);
         self.weights.note((read.number(), &read.probe), &matches, &judgement, now);
     }
