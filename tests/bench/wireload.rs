@@ -2,6 +2,7 @@
 //! bare QUIC echo of the same bytes, in turns in one run. Build with --release first.
 //!
 //!     wireload [--requests N] [--clients N] [--trips N]
+//!     wireload --flooders N [--trips N]
 //!
 //! The node has a thread of its own, whose processor time is read from the kernel; clients and
 //! the other end of the echo share another.
@@ -11,19 +12,17 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::Multiaddr;
 use libp2p::core::muxing::StreamMuxerExt;
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportEvent};
 use libp2p::core::{Endpoint, Transport};
 use libp2p::identity::Keypair;
 use libp2p::quic;
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId};
-use novacula_catalog::node::wire::{Observe, Request, Response, Said, Standing};
-use novacula_catalog::node::{Config, Group};
-use novacula_catalog::{Key, Time};
-use novacula_tests::simulation::hostile::{NOW, Peer};
-use novacula_tests::wire::{Stranger, address_of, ended, keypair, live, protocol, stranger};
+use novacula_catalog::node::Config;
+use novacula_catalog::node::wire::{Response, Standing};
+use novacula_tests::simulation::hostile::Peer;
+use novacula_tests::wire::{Client, address_of, live};
 
 /// Measures one node on the wire.
 #[derive(Parser)]
@@ -40,12 +39,17 @@ struct Args {
     /// Over TCP instead of QUIC.
     #[arg(long)]
     tcp: bool,
+    /// Instead: round trips of an honest peer while so many flood, each with four connections.
+    #[arg(long)]
+    flooders: Option<u16>,
 }
 
 /// Keys of a mail, as today's engines give at most.
 const KEYS: usize = 23;
 /// Requests of one client under way at a time.
 const UNDER_WAY: usize = 32;
+/// How long a flood goes on that nobody cuts off.
+const FLOOD_TIME: Duration = Duration::from_secs(5);
 /// Round trips of one sort before the other has its turn.
 const TURN: usize = 100;
 
@@ -77,12 +81,15 @@ fn processor_time(thread: i32) -> Duration {
     Duration::from_nanos(nanos.expect("the kernel counts it"))
 }
 
-/// The real node, on a thread of its own.
-fn node(over: &'static str) -> (Multiaddr, i32) {
+/// The real node, on a thread of its own. With `quotas` each peer has one; that of its network,
+/// in which all are here, is lifted.
+fn node(over: &'static str, quotas: bool) -> (Multiaddr, i32) {
     aside(move |say| async move {
+        let usual = Config::default().keys_per_second_peer;
         let config = Config {
-            keys_per_second_peer: u32::MAX,
+            keys_per_second_peer: if quotas { usual } else { u32::MAX },
             keys_per_second_network: u32::MAX,
+            keys_per_second_all: u32::MAX,
             // Room for all that is stated.
             records_max: 10_000_000,
             ..Config::default()
@@ -128,81 +135,19 @@ fn echo() -> (Multiaddr, i32) {
     })
 }
 
-/// A peer that the node has taken in.
-struct Client {
-    swarm: Stranger,
-    to: PeerId,
-    rng: fastrand::Rng,
-    mails: u64,
-}
-
-impl Client {
-    async fn meet(number: u16, address: &Multiaddr) -> Self {
-        let peer = Peer::new(number);
-        let mut swarm = stranger(&protocol(Group::Open.id(), 1), keypair(&peer), true);
-        swarm.dial(address.clone()).expect("an address");
-        let to = loop {
-            if let SwarmEvent::ConnectionEstablished { peer_id, .. } =
-                swarm.select_next_some().await
-            {
-                break peer_id;
-            }
-        };
-        let mut client = Self { swarm, to, rng: fastrand::Rng::with_seed(number.into()), mails: 0 };
-        let hello = peer.hello(&Group::Open, &Group::Open).encode();
-        let answer = client.trip(hello).await;
-        assert!(matches!(answer, Response::Welcome { .. }), "{answer:?}");
-        client
-    }
-
-    fn send(&mut self, frame: Vec<u8>) {
-        self.swarm.behaviour_mut().send_request(&self.to, frame);
-    }
-
-    async fn answer(&mut self) -> Response {
-        loop {
-            if let SwarmEvent::Behaviour(event) = self.swarm.select_next_some().await
-                && let Some(ended) = ended(event)
-            {
-                return Response::decode(&ended.expect("an answer")).expect("a frame");
-            }
+/// Sends so many observations, some at a time.
+async fn load(mut client: Client, count: usize) {
+    let (mut sent, mut ended) = (0, 0);
+    while ended < count {
+        while sent < count && sent - ended < UNDER_WAY {
+            let frame = client.observe(KEYS);
+            client.send(frame);
+            sent += 1;
         }
-    }
-
-    async fn trip(&mut self, frame: Vec<u8>) -> Response {
-        self.send(frame);
-        self.answer().await
-    }
-
-    /// One mail's keys, stated and asked.
-    fn observe(&mut self) -> Vec<u8> {
-        let peer = Peer::new(0);
-        self.mails += 1;
-        let keys = (0..KEYS).map(|_| Key(self.rng.u64(..))).collect();
-        let one = peer.statement(self.mails, Time(NOW.0).epoch(), keys, false);
-        let (mail, seq, epoch, kind) = (one.mail, one.seq, one.epoch, one.kind);
-        let keys = one.keys().to_vec();
-        let said = Said::Record { mail, seq, epoch, kind, home: keys[0] };
-        let all = (1 << keys.len()) - 1;
-        let known = Vec::new();
-        Request::Observe(Observe { keys, ask: all, under: all, said, inline: false, known })
-            .encode()
-    }
-
-    /// Sends so many observations, some at a time.
-    async fn load(mut self, count: usize) {
-        let (mut sent, mut ended) = (0, 0);
-        while ended < count {
-            while sent < count && sent - ended < UNDER_WAY {
-                let frame = self.observe();
-                self.send(frame);
-                sent += 1;
-            }
-            let answer = self.answer().await;
-            let kept = matches!(answer, Response::Observed { standing: Standing::Kept, .. });
-            assert!(kept, "{answer:?}");
-            ended += 1;
-        }
+        let answer = client.answer().await.expect("an answer");
+        let kept = matches!(answer, Response::Observed { standing: Standing::Kept, .. });
+        assert!(kept, "{answer:?}");
+        ended += 1;
     }
 }
 
@@ -217,14 +162,14 @@ async fn trips(address: &Multiaddr, echo: Multiaddr, count: usize) -> [Vec<Durat
     let mut times = [Vec::new(), Vec::new()];
     while times[1].len() < count {
         for _ in 0..TURN {
-            let frame = client.observe();
+            let frame = client.observe(KEYS);
             let started = Instant::now();
-            let answer = client.trip(frame).await;
+            let answer = client.trip(frame).await.expect("an answer");
             times[0].push(started.elapsed());
             assert!(matches!(answer, Response::Observed { .. }), "{answer:?}");
         }
         for _ in 0..TURN {
-            let frame = client.observe();
+            let frame = client.observe(KEYS);
             let started = Instant::now();
             let mut stream =
                 poll_fn(|cx| connection.poll_outbound_unpin(cx)).await.expect("a stream");
@@ -239,10 +184,60 @@ async fn trips(address: &Multiaddr, echo: Multiaddr, count: usize) -> [Vec<Durat
     times
 }
 
+/// Round trips of an honest peer: alone, while others flood a node without quotas, and a node with.
+fn flooded(over: &'static str, flooders: u16, trips: usize) {
+    for quotas in [false, true] {
+        let (address, _) = node(over, quotas);
+        let at = address.clone();
+        let run = move |flooders: u16| {
+            let at = at.clone();
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    let each = (0..flooders).map(async |number| {
+                        let mut client = Client::meet(100 + number, &at).await;
+                        client.widen(&at, 4).await;
+                        client.flood(4 * 64, KEYS, FLOOD_TIME).await
+                    });
+                    futures::future::join_all(each).await
+                })
+            })
+        };
+        let honest_runtime = runtime();
+        let mut honest = honest_runtime.block_on(Client::meet(1, &address));
+        let mut measure = |what: &str, going: &dyn Fn() -> bool| {
+            let mut times: Vec<Duration> = Vec::new();
+            honest_runtime.block_on(async {
+                while times.len() < trips && going() {
+                    let frame = honest.observe(KEYS);
+                    let started = Instant::now();
+                    let answer = honest.trip(frame).await.expect("an answer");
+                    times.push(started.elapsed());
+                    assert!(matches!(answer, Response::Observed { .. }), "{answer:?}");
+                    // Two hundred mails a second would be refused in time.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+            times.sort_unstable();
+            let at = |share: usize| times.get(times.len() * share / 100).copied();
+            println!("{what}: {} trips, p50 {:?}, p99 {:?}", times.len(), at(50), at(99));
+        };
+        println!("quotas {quotas}");
+        measure("alone", &|| true);
+        let flood = run(flooders);
+        measure("flooded", &|| !flood.is_finished());
+        println!("{:?}", flood.join().expect("it floods"));
+        measure("after", &|| true);
+    }
+}
+
 fn main() {
     let args = Args::parse();
     let over = if args.tcp { "/tcp/" } else { "/quic-v1" };
-    let (address, thread) = node(over);
+    if let Some(flooders) = args.flooders {
+        flooded(over, flooders, args.trips);
+        return;
+    }
+    let (address, thread) = node(over, false);
     println!("one node at {address}, {} clients, {KEYS} keys a request", args.clients);
     let runtime = runtime();
     let each = args.requests / usize::from(args.clients.max(1));
@@ -253,7 +248,7 @@ fn main() {
         }
         let busy = processor_time(thread);
         let started = Instant::now();
-        futures::future::join_all(clients.into_iter().map(|client| client.load(each))).await;
+        futures::future::join_all(clients.into_iter().map(|client| load(client, each))).await;
         (started.elapsed(), processor_time(thread) - busy)
     });
     let keys = (each * usize::from(args.clients.max(1)) * KEYS) as f64;

@@ -44,7 +44,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "catalog/src/node/",
             "tests/peers/",
             "tests/simulation/",
-            "tests/bench/wireload.rs",
+            "tests/src/wire.rs",
         ],
     ),
     ("ed25519_dalek", &["catalog/src/identity.rs"]),

@@ -61,6 +61,10 @@ pub struct Flooded {
     pub records_most: (usize, usize),
     /// Most frames that ever waited at one node.
     pub waiting_most: usize,
+    /// Honest sites that somebody cut off.
+    pub honest_cut_off: usize,
+    /// Flooders cut off, by each of those whom they flooded.
+    pub cut_off: usize,
 }
 
 impl Flooded {
@@ -68,6 +72,12 @@ impl Flooded {
     #[must_use]
     pub fn p99_ratio(&self) -> f64 {
         self.flooded.p99_ms as f64 / self.quiet.p99_ms.max(1) as f64
+    }
+
+    /// The same in its first moments.
+    #[must_use]
+    pub fn onset_ratio(&self) -> f64 {
+        self.onset.p99_ms as f64 / self.quiet.p99_ms.max(1) as f64
     }
 }
 
@@ -118,6 +128,8 @@ pub fn flood(seed: u64, scale: Scale, quotas: bool) -> Flooded {
         honest_refused: world.manners.outcome.iter().map(|one| one.1).sum(),
         records_most: (before, records_most(&world)),
         waiting_most: world.manners.work.as_ref().map_or(0, |work| work.waiting_most),
+        honest_cut_off: world.manners.cut_off.keys().filter(|(_, of)| *of < flooders[0]).count(),
+        cut_off: world.manners.cut_off.keys().filter(|(_, of)| *of >= flooders[0]).count(),
     }
 }
 
@@ -148,8 +160,9 @@ pub struct Ridden {
     pub honest_refused: f64,
     /// Questions of the fifth that asks much.
     pub riders: Recall,
-    /// Share of their requests that serving peers refused.
-    pub riders_refused: f64,
+    /// Share of what they would have asked of serving peers that was refused, or withheld because
+    /// it had been: they wait as everybody does.
+    pub riders_unserved: f64,
     /// Requests refused for want of capacity.
     pub short: u64,
 }
@@ -163,15 +176,19 @@ const RIDER_MAILS: usize = 8;
 const MAIL_KEYS: usize = 23 * 6 * 2;
 
 /// A fifth of all nodes ask eight times as much as the others do, and answer nobody when `ride`.
-/// Nodes have time for two thirds of what is asked. Without `much` that fifth asks nothing.
+/// Nodes have time for two thirds of what is asked. Without `much` that fifth asks nothing; with
+/// `shared` it gets copies of the same campaigns, and its sightings lie in the catalog.
 #[must_use]
-pub fn ride(seed: u64, scale: Riding, ride: bool, much: bool) -> Ridden {
+pub fn ride(seed: u64, scale: Riding, (ride, much, shared): (bool, bool, bool)) -> Ridden {
     let honest = scale.sites * 4 / 5;
     let others = scale.sites - honest;
     let a_second = (honest * HONEST_MAILS + others * RIDER_MAILS) / 2;
-    let all = (a_second * MAIL_KEYS * 2 / 3 / scale.sites) as u32;
+    // What a mail asks of one node on average, where a request counts as 20 keys.
+    let missed = (-(MAIL_KEYS as f64) / scale.sites as f64).exp();
+    let cost = MAIL_KEYS as f64 / scale.sites as f64 + 20.0 * (1.0 - missed);
+    let all = (a_second as f64 * cost * 2.0 / 3.0) as u32;
     // What one of them asks of one node, and half as much again: his own quota refuses nobody.
-    let each = (RIDER_MAILS * MAIL_KEYS * 3 / 4 / scale.sites).max(1) as u32;
+    let each = (RIDER_MAILS as f64 * cost * 3.0 / 4.0) as u32;
     let mut world = World::new(options(seed, scale.sites, Faults::none()));
     for site in &mut world.sites {
         site.keys_per_second = [each, u32::MAX, all];
@@ -180,7 +197,9 @@ pub fn ride(seed: u64, scale: Riding, ride: bool, much: bool) -> Ridden {
     // Meeting each other uses up what slow nodes may do in the first seconds.
     world.run_for(60_000);
     // What the others see is no part of what honest sites could find.
-    world.manners.lone = (honest..scale.sites).collect();
+    if !shared {
+        world.manners.lone = (honest..scale.sites).collect();
+    }
     if ride {
         world.manners.riders = (honest..scale.sites).collect();
     }
@@ -198,9 +217,14 @@ pub fn ride(seed: u64, scale: Riding, ride: bool, much: bool) -> Ridden {
     };
     play(&mut world, scale.before_secs);
     world.manners.outcome = vec![(0, 0); scale.sites];
-    let since = world.now_ms();
+    let withheld = |world: &World| -> u64 {
+        let nodes = world.sites[honest..].iter().filter_map(|site| site.node.as_ref());
+        nodes.map(|node| node.counters().requests_withheld).sum()
+    };
+    let (since, before) = (world.now_ms(), withheld(&world));
     play(&mut world, scale.secs);
     world.run_for(5_000);
+    let kept_back = (0, withheld(&world) - before);
     let share = |of: &[(u64, u64)]| {
         let (answered, refused) = of.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         refused as f64 / (answered + refused).max(1) as f64
@@ -209,7 +233,7 @@ pub fn ride(seed: u64, scale: Riding, ride: bool, much: bool) -> Ridden {
         honest: recall_of(&world, since, |asked| asked.site < honest),
         honest_refused: share(&world.manners.outcome[..honest]),
         riders: recall_of(&world, since, |asked| asked.site >= honest),
-        riders_refused: share(&world.manners.outcome[honest..]),
+        riders_unserved: share(&[&world.manners.outcome[honest..], &[kept_back]].concat()),
         short: world.count("capacity_refused"),
     }
 }

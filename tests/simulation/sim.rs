@@ -53,8 +53,10 @@ enum What {
     Kill,
     /// Trust, and who lies.
     Deceit,
-    /// Some flood, with and without quotas; then a fifth asks and does not answer.
+    /// Some flood, with and without quotas.
     Flood,
+    /// A fifth asks and does not answer.
+    Ride,
     /// Recall of honest sites by the places that introduced sites need.
     Places,
 }
@@ -96,9 +98,14 @@ fn main() {
             for quotas in [true, false] {
                 println!("quotas {quotas}: {:#?}", flood(seed, scale, quotas));
             }
-            let scale = if whole { Riding::WHOLE } else { Riding::REDUCED };
-            for (rides, much) in [(true, false), (true, true), (false, true)] {
-                println!("rides {rides}, asks {much}: {:#?}", ride(seed, scale, rides, much));
+        }
+        What::Ride => {
+            let scale = if sites >= 100 { Riding::WHOLE } else { Riding::REDUCED };
+            for shared in [false, true] {
+                for (rides, much) in [(true, false), (true, true), (false, true)] {
+                    let ridden = ride(seed, scale, (rides, much, shared));
+                    println!("rides {rides}, asks {much}, shares {shared}: {ridden:#?}");
+                }
             }
         }
         What::Kill => {

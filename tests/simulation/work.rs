@@ -1,14 +1,14 @@
-//! Nodes whose time is bounded, and peers without manners: whatever comes to a node waits in the
-//! order of arrival until the node has time for it ([`Work`]); some peers flood ([`Flood`]),
-//! others ask and answer nobody.
+//! Nodes whose time is bounded, and peers without manners: whatever comes to a node waits until the
+//! node has time for it ([`Work`]), what it asked for first, the rest as the driver has it wait
+//! ([`Turns`], the same code); some peers flood ([`Flood`]), others ask and answer nobody.
 //!
 //! Key decision: a refused request costs its frame (connection, decoding), a served one its keys
 //! beside. So a flood hurts even where all of it is refused, and more where it is served.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use novacula_catalog::node::wire::{OBSERVE_KEYS_MAX, Observe, Refusal, Request, Response, Said};
-use novacula_catalog::node::{NodeId, RequestId};
+use novacula_catalog::node::{Failure, NodeId, RequestId, Turns};
 use novacula_catalog::{Copies, Facts, KEYS_MAX, Key, Kind, MailId, Statement};
 
 use super::world::{What, World};
@@ -31,7 +31,16 @@ const NS_A_MS: u64 = 1_000_000;
 struct Desk {
     /// When its work so far is done, in nanoseconds.
     done_ns: u64,
-    waiting: VecDeque<What>,
+    /// Answers to it.
+    own: VecDeque<What>,
+    /// What peers ask and announce.
+    turns: Turns<What>,
+}
+
+impl Desk {
+    fn waiting(&self) -> usize {
+        self.own.len() + self.turns.len()
+    }
 }
 
 /// The nodes' time.
@@ -66,6 +75,8 @@ pub struct Manners {
     pub askers: Vec<usize>,
     /// Requests by asker to peers that serve: answered, refused.
     pub outcome: Vec<(u64, u64)>,
+    /// Who cut whom off, and until when, in milliseconds.
+    pub cut_off: HashMap<(usize, usize), u64>,
 }
 
 impl World {
@@ -86,6 +97,12 @@ impl World {
 
     /// Something has come to a node.
     pub(super) fn receive(&mut self, to: usize, what: What) {
+        if let What::Request { from, .. } = &what
+            && let Some(until_ms) = self.cut_off_until(to, *from)
+        {
+            self.knock_later(to, what, until_ms);
+            return;
+        }
         let what = match what {
             What::Response { from, request, frame } if request.0 >= FLOOD_FROM => {
                 let refused = matches!(Response::decode(&frame), Ok(Response::Refused { .. }));
@@ -95,7 +112,7 @@ impl World {
                 }
                 return;
             }
-            What::Request { from, request, frame, .. } if self.shirks(to, &frame) => {
+            What::Request { from, request, frame, .. } if self.shirks(to, from, &frame) => {
                 let why = Refusal::Quota;
                 let frame = Response::Refused { why, retry_secs: 10 }.encode();
                 let at_ms = self.now_ms + self.delay();
@@ -117,10 +134,12 @@ impl World {
         self.queue_up(to, what);
     }
 
-    fn shirks(&self, to: usize, frame: &[u8]) -> bool {
+    /// Riders refuse all but each other.
+    fn shirks(&self, to: usize, from: usize, frame: &[u8]) -> bool {
         let asked =
             || matches!(Request::decode(frame), Ok(Request::Observe(_) | Request::Fetch(_)));
-        self.manners.riders.contains(&to) && asked()
+        let riders = &self.manners.riders;
+        riders.contains(&to) && !riders.contains(&from) && asked()
     }
 
     /// Counts how peers that serve answered.
@@ -135,14 +154,28 @@ impl World {
     }
 
     fn queue_up(&mut self, to: usize, what: What) {
+        let from = match &what {
+            What::Request { from, .. } => Some(self.sites[*from].host()),
+            What::Gossip { from, .. } => Some(*from),
+            _ => None,
+        };
+        let node = self.sites[to].node.as_ref();
+        let network = from.zip(node).map(|(from, node)| (from, node.network_at(from)));
         let Some(work) = self.manners.work.as_mut() else { return };
         let desk = &mut work.desks[to];
-        let turn = matches!(what, What::Turn);
-        if !turn {
-            desk.waiting.push_back(what);
-            work.waiting_most = work.waiting_most.max(desk.waiting.len());
+        if !matches!(what, What::Turn) {
+            let refused = match network {
+                Some((from, network)) => desk.turns.push(from, network, what),
+                None => {
+                    desk.own.push_back(what);
+                    None
+                }
+            };
+            work.waiting_most = work.waiting_most.max(desk.waiting());
+            let first = desk.waiting() == 1;
+            self.crowd_out(to, refused);
             // Somebody's turn is due already.
-            if desk.waiting.len() > 1 {
+            if !first {
                 return;
             }
         }
@@ -150,7 +183,7 @@ impl World {
             let now_ms = self.now_ms;
             let Some(work) = self.manners.work.as_mut() else { return };
             let desk = &mut work.desks[to];
-            if desk.waiting.is_empty() {
+            if desk.waiting() == 0 {
                 return;
             }
             if desk.done_ns >= (now_ms + 1) * NS_A_MS {
@@ -158,7 +191,7 @@ impl World {
                 self.push(at_ms, to, What::Turn);
                 return;
             }
-            let Some(next) = desk.waiting.pop_front() else { return };
+            let Some(next) = desk.own.pop_front().or_else(|| desk.turns.pop()) else { return };
             let worked = |world: &Self| {
                 world.sites[to].node.as_ref().map_or(0, |node| node.counters().key_observations)
             };
@@ -168,6 +201,44 @@ impl World {
             let Some(work) = self.manners.work.as_mut() else { return };
             let desk = &mut work.desks[to];
             desk.done_ns = desk.done_ns.max(now_ms * NS_A_MS) + FRAME_NS + keys * KEY_NS;
+        }
+    }
+
+    /// What has no room in line is refused by the driver.
+    fn crowd_out(&mut self, at: usize, refused: Option<What>) {
+        let Some(What::Request { from, request, .. }) = refused else { return };
+        let frame = Response::Refused { why: Refusal::Full, retry_secs: 1 }.encode();
+        let (at_ms, of) = (self.now_ms + self.delay(), self.sites[at].host());
+        self.push(at_ms, from, What::Response { from: of, request, frame });
+    }
+
+    /// A node cuts a peer off: what waits of it is dropped, and what it sends comes to nothing.
+    pub(super) fn cut_off(&mut self, at: usize, peer: NodeId, secs: u64) {
+        let Some(of) = self.place_of(peer) else { return };
+        let work = self.manners.work.as_mut();
+        let dropped = work.map(|work| work.desks[at].turns.forget(peer)).unwrap_or_default();
+        let until_ms = self.now_ms.saturating_add(secs * 1_000);
+        self.manners.cut_off.insert((at, of), until_ms);
+        for what in dropped {
+            self.knock_later(at, what, until_ms);
+        }
+    }
+
+    /// Until when `at` wants nothing of `of`, if it is so now.
+    pub(super) fn cut_off_until(&self, at: usize, of: usize) -> Option<u64> {
+        let until_ms = self.manners.cut_off.get(&(at, of)).copied();
+        until_ms.filter(|until_ms| *until_ms > self.now_ms)
+    }
+
+    /// Who floods is there again at the moment when he may; for others a request has failed.
+    fn knock_later(&mut self, at: usize, what: What, until_ms: u64) {
+        let What::Request { from, request, .. } = what else { return };
+        if request.0 >= FLOOD_FROM {
+            let of = self.sites[at].host();
+            self.push(until_ms, from, What::Response { from: of, request, frame: Vec::new() });
+        } else {
+            let why = Failure::Unreachable;
+            self.push(self.now_ms + 1_000, from, What::Failed { request, why });
         }
     }
 

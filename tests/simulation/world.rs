@@ -364,7 +364,8 @@ impl World {
                 }
             }
             Action::Left => self.crash(site),
-            Action::GossipVerdict { .. } | Action::Ban { .. } | Action::Accepted { .. } => {}
+            Action::Ban { peer, secs } => self.cut_off(site, peer, secs),
+            Action::GossipVerdict { .. } | Action::Accepted { .. } => {}
         }
     }
 
@@ -381,7 +382,11 @@ impl World {
             self.fail(site, request, Failure::Unreachable, self.now_ms + 1);
             return;
         };
-        if self.parts[site] != self.parts[other] || self.sites[other].node.is_none() {
+        let cut = self.cut_off_until(site, other).or_else(|| self.cut_off_until(other, site));
+        if self.parts[site] != self.parts[other]
+            || self.sites[other].node.is_none()
+            || cut.is_some()
+        {
             self.fail(site, request, Failure::Unreachable, self.now_ms + 1_000);
             return;
         }

@@ -9,9 +9,11 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, Codec, ProtocolSupport};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
-use novacula_catalog::Time;
-use novacula_catalog::node::{CERTIFICATE_SECS, Config, GroupId, HostCertificate, Start};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use novacula_catalog::node::wire::{Observe, Request, Response, Said};
+use novacula_catalog::node::{CERTIFICATE_SECS, Config, Group, GroupId, HostCertificate, Start};
+use novacula_catalog::{Key, Time};
 use novacula_net::{Handle, Settings, Told};
 use tokio::sync::mpsc;
 
@@ -200,5 +202,140 @@ pub fn ended(event: request_response::Event<Vec<u8>, Vec<u8>>) -> Option<Result<
         } => Some(Ok(response)),
         request_response::Event::OutboundFailure { error, .. } => Some(Err(error.to_string())),
         _ => None,
+    }
+}
+
+/// A peer that a node has taken in, and that asks what it likes.
+pub struct Client {
+    swarm: Stranger,
+    to: PeerId,
+    rng: fastrand::Rng,
+    mails: u64,
+}
+
+/// What became of a flood.
+#[derive(Debug, Default)]
+pub struct Flooding {
+    /// Requests answered.
+    pub answered: usize,
+    /// Requests refused.
+    pub refused: usize,
+    /// The node closed the last connection.
+    pub cut_off: bool,
+}
+
+impl Client {
+    /// Peer number `number` connects and says Hello.
+    ///
+    /// # Panics
+    /// When it is not taken in.
+    pub async fn meet(number: u16, address: &Multiaddr) -> Self {
+        let peer = Peer::new(number);
+        let mut swarm = stranger(&protocol(Group::Open.id(), 1), keypair(&peer), true);
+        swarm.dial(address.clone()).expect("an address");
+        let to = loop {
+            if let SwarmEvent::ConnectionEstablished { peer_id, .. } =
+                swarm.select_next_some().await
+            {
+                break peer_id;
+            }
+        };
+        let mut client = Self { swarm, to, rng: fastrand::Rng::with_seed(number.into()), mails: 0 };
+        let hello = peer.hello(&Group::Open, &Group::Open).encode();
+        let answer = client.trip(hello).await;
+        assert!(matches!(answer, Ok(Response::Welcome { .. })), "{answer:?}");
+        client
+    }
+
+    /// Makes further connections, until there are so many.
+    ///
+    /// # Panics
+    /// When the address can't be dialled.
+    pub async fn widen(&mut self, address: &Multiaddr, connections: usize) {
+        for _ in 1..connections {
+            let opts = DialOpts::peer_id(self.to).condition(PeerCondition::Always);
+            self.swarm.dial(opts.addresses(vec![address.clone()]).build()).expect("an address");
+        }
+        for _ in 1..connections {
+            while !matches!(
+                self.swarm.select_next_some().await,
+                SwarmEvent::ConnectionEstablished { .. }
+                    | SwarmEvent::OutgoingConnectionError { .. }
+            ) {}
+        }
+    }
+
+    /// Sends a request; the answer comes from [`Client::answer`].
+    pub fn send(&mut self, frame: Vec<u8>) {
+        self.swarm.behaviour_mut().send_request(&self.to, frame);
+    }
+
+    /// The next answer.
+    ///
+    /// # Errors
+    /// Why there is none.
+    ///
+    /// # Panics
+    /// When it is no frame.
+    pub async fn answer(&mut self) -> Result<Response, String> {
+        loop {
+            if let SwarmEvent::Behaviour(event) = self.swarm.select_next_some().await
+                && let Some(ended) = ended(event)
+            {
+                return ended.map(|frame| Response::decode(&frame).expect("a frame"));
+            }
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn trip(&mut self, frame: Vec<u8>) -> Result<Response, String> {
+        self.send(frame);
+        self.answer().await
+    }
+
+    /// One mail with so many new keys, stated and asked.
+    pub fn observe(&mut self, keys: usize) -> Vec<u8> {
+        let peer = Peer::new(0);
+        self.mails += 1;
+        let keys = (0..keys).map(|_| Key(self.rng.u64(..))).collect();
+        let one = peer.statement(self.mails, Time(NOW.0).epoch(), keys, false);
+        let (mail, seq, epoch, kind) = (one.mail, one.seq, one.epoch, one.kind);
+        let keys = one.keys().to_vec();
+        let said = Said::Record { mail, seq, epoch, kind, home: keys[0] };
+        let all = (1 << keys.len()) - 1;
+        let known = Vec::new();
+        Request::Observe(Observe { keys, ask: all, under: all, said, inline: false, known })
+            .encode()
+    }
+
+    /// Keeps so many requests under way, until the node has had enough or the time is over.
+    pub async fn flood(&mut self, under_way: usize, keys: usize, longest: Duration) -> Flooding {
+        let mut done = Flooding::default();
+        let end = tokio::time::Instant::now() + longest;
+        for _ in 0..under_way {
+            let frame = self.observe(keys);
+            self.send(frame);
+        }
+        while let Ok(event) = tokio::time::timeout_at(end, self.swarm.select_next_some()).await {
+            match event {
+                SwarmEvent::ConnectionClosed { num_established: 0, .. } => {
+                    done.cut_off = true;
+                    break;
+                }
+                SwarmEvent::Behaviour(event) => {
+                    let Some(Ok(frame)) = ended(event) else { continue };
+                    let refused = matches!(Response::decode(&frame), Ok(Response::Refused { .. }));
+                    done.answered += usize::from(!refused);
+                    done.refused += usize::from(refused);
+                    let frame = self.observe(keys);
+                    self.send(frame);
+                }
+                _ => {}
+            }
+        }
+        done
     }
 }

@@ -11,57 +11,33 @@ use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, Swarm, autonat};
+use novacula_catalog::node::wire::{Refusal, Response};
 use novacula_catalog::node::{
     Acceptance, Action, AskId, CallId, Config, Event, Failure, GossipId, GossipVerdict, Node,
-    NodeId, Now, QueryId, RequestId, Start, Topic, Unanswered, Why,
+    NodeId, Now, QueryId, RequestId, Start, Topic, Turns, Unanswered, Why,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::{forms, node_of, peer_of};
 use crate::behaviour::{Behaviour, Names};
+use crate::counts::DriverCounts;
 use crate::handle::{Answer, Ask, Told, View};
 use crate::record::Recorder;
 use crate::start::{Settings, is_relayed, reachable};
 
+/// After how many seconds a peer may try again for which there was no room in line.
+const CROWDED_SECS: u32 = 1;
 /// Longest time between two ticks of the node.
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// Most peers banned at a time; beyond, the connection is closed and that is all.
 const BANNED_MAX: usize = 10_000;
+/// What the network brings is taken in up to so often before the next of what waits is served, so
+/// that who comes last finds a place in line, and nobody can keep the node from serving.
+const TAKEN_MAX: usize = 16;
+/// So many that wait are served before the connections have their turn.
+const SERVED_MAX: usize = 8;
 /// Fewest connections that a node wants; under it, it dials whom discovery finds.
 const CONNECTED_WANTED: usize = 8;
-
-/// Declares the driver's counters once, with the list that exports them.
-macro_rules! counts {
-    ($($name:ident: $about:literal,)*) => {
-        /// What the driver counted since the start.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct DriverCounts {
-            $(#[doc = $about] pub $name: u64,)*
-        }
-
-        impl DriverCounts {
-            /// Name, what it counts, and the count of each.
-            #[must_use]
-            pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
-                vec![$((stringify!($name), $about, self.$name),)*]
-            }
-        }
-    };
-}
-
-counts! {
-    connections_made: "Connections made, by either side.",
-    connections_quic: "Of which over QUIC.",
-    connections_punched: "Direct connections through two NATs, made with a relay's help.",
-    connections_tcp: "Of which over TCP.",
-    connections_refused: "Connections refused at a bound.",
-    dials_failed: "Addresses that could not be connected to.",
-    frames_broken: "Requests that were too long, broken off or too slow.",
-    responses_late: "Responses that came after their time.",
-    gossip_unheard: "Announcements that no peer was there to take.",
-    told_dropped: "Words for the agent dropped because it was behind.",
-    peers_blocked: "Peers banned.",
-}
 
 /// The task's state.
 pub(crate) struct Driver {
@@ -89,7 +65,10 @@ pub(crate) struct Driver {
     pub(crate) named: HashSet<PeerId>,
     pub(crate) leaving: Option<oneshot::Sender<()>>,
     next_id: u64,
+    /// What is this node's own, answers to it among them: it goes first.
     pub(crate) todo: VecDeque<Event>,
+    /// What peers ask and announce.
+    pub(crate) turns: Turns<Event>,
 }
 
 /// An address being dialled, and who waits for it.
@@ -136,21 +115,36 @@ impl Driver {
             leaving: None,
             next_id: 0,
             todo: VecDeque::new(),
+            turns: Turns::default(),
         }
     }
 
     /// Runs until the agent lets go of its handle, or the node has left.
     pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        let mut taken = 0;
         loop {
             self.work();
             let wake = self.wake();
+            if wake.is_zero() {
+                self.on_time();
+                continue;
+            }
+            let busy = !self.turns.is_empty();
             tokio::select! {
-                event = self.swarm.select_next_some() => self.on_swarm(event),
+                biased;
                 ask = asked.recv() => match ask {
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },
-                () = tokio::time::sleep(wake) => self.on_time(),
+                event = self.swarm.select_next_some(), if !busy || taken < TAKEN_MAX => {
+                    taken += 1;
+                    self.on_swarm(event);
+                }
+                () = tokio::task::yield_now(), if busy => {
+                    taken = 0;
+                    self.serve_some();
+                }
+                () = tokio::time::sleep(wake), if !busy => self.on_time(),
             }
             if self.leaving.as_ref().is_some_and(oneshot::Sender::is_closed) {
                 return; // left, or nobody waits for it any more
@@ -187,6 +181,44 @@ impl Driver {
                 self.act(action);
             }
         }
+    }
+
+    /// Serves those whose turn it is. Who has gone meanwhile is passed over.
+    fn serve_some(&mut self) {
+        let mut served = 0;
+        while served < SERVED_MAX
+            && let Some(event) = self.turns.pop()
+        {
+            if let Event::Request { call, .. } = &event
+                && self.calls.get(call).is_none_or(|channel| !channel.is_open())
+            {
+                self.calls.remove(call);
+                continue;
+            }
+            served += 1;
+            self.todo.push_back(event);
+            self.work();
+        }
+    }
+
+    /// What a peer asks or announces waits for its turn.
+    pub(crate) fn wait_in_line(&mut self, peer: NodeId, event: Event) {
+        let network = self.node.network_at(peer);
+        let refused = self.turns.push(peer, network, event);
+        self.counts.waiting_most = self.counts.waiting_most.max(self.turns.len() as u64);
+        match refused {
+            None => return,
+            Some(Event::Request { call, .. }) => {
+                let why = Refusal::Full;
+                let frame = Response::Refused { why, retry_secs: CROWDED_SECS }.encode();
+                self.act(Action::Respond { call, frame });
+            }
+            Some(Event::Gossip { id, .. }) => {
+                self.act(Action::GossipVerdict { id, verdict: GossipVerdict::Ignore });
+            }
+            Some(_) => {}
+        }
+        self.counts.crowded_out += 1;
     }
 
     fn on_time(&mut self) {
@@ -356,6 +388,13 @@ impl Driver {
     }
 
     fn ban(&mut self, peer: NodeId, secs: u64) {
+        for gone in self.turns.forget(peer) {
+            match gone {
+                Event::Request { call, .. } => drop(self.calls.remove(&call)),
+                Event::Gossip { id, .. } => drop(self.gossips.remove(&id)),
+                _ => {}
+            }
+        }
         let Some(peer) = peer_of(peer) else { return };
         if secs > 0 && self.bans.len() < BANNED_MAX {
             self.counts.peers_blocked += 1;

@@ -10,7 +10,7 @@ use novacula_catalog::node::{
 use novacula_catalog::{Probe, SiteId, Witness};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::driver::DriverCounts;
+use crate::counts::DriverCounts;
 
 /// Longest wait for the task's own words, beyond what a question's deadline is: it answers in
 /// well under a millisecond, or it is overloaded.

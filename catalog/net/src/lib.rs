@@ -12,6 +12,7 @@
 mod address;
 mod behaviour;
 mod codec;
+mod counts;
 mod crowd;
 mod driver;
 mod handle;
@@ -20,6 +21,6 @@ mod start;
 mod swarm;
 
 pub use address::{AddressError, forms, node_of, pinned};
-pub use driver::DriverCounts;
+pub use counts::DriverCounts;
 pub use handle::{Answer, Handle, Told, View};
 pub use start::{Clock, NetError, Settings, start};

@@ -8,16 +8,16 @@ use libp2p::request_response::{self, Message, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, ListenError, SwarmEvent};
 use libp2p::{PeerId, dcutr, gossipsub, identify, kad, mdns, relay};
-use novacula_catalog::node::{CallId, Event, Failure, GossipId};
+use novacula_catalog::node::{CallId, Event, Failure, GossipId, WAITING_MAX};
 
 use crate::address::{ip_of, node_of};
 use crate::behaviour::BehaviourEvent;
 use crate::driver::Driver;
 use crate::start::is_local;
 
-/// Most requests of peers that wait for their answer; the node answers in the same turn, so
-/// more than one is a mistake of ours.
-const CALLS_MAX: usize = 1024;
+/// Most requests of peers that wait for their answer: beyond twice what can wait in line, those go
+/// that nobody waits for any more.
+const CALLS_MAX: usize = 2 * WAITING_MAX;
 /// Most peers through which a node behind a NAT is reached: a second one for when the first goes.
 const RELAYS_MAX: usize = 2;
 /// Most addresses of one peer that discovery is told.
@@ -128,7 +128,7 @@ impl Driver {
                 };
                 let id = GossipId(self.fresh_id());
                 self.gossips.insert(id, (message_id, propagation_source));
-                self.todo.push_back(Event::Gossip { from, id, topic, frame: message.data });
+                self.wait_in_line(from, Event::Gossip { from, id, topic, frame: message.data });
             }
             BehaviourEvent::Identify(
                 identify::Event::Received { peer_id, info, .. }
@@ -198,7 +198,7 @@ impl Driver {
                     }
                     let call = CallId(self.fresh_id());
                     self.calls.insert(call, channel);
-                    self.todo.push_back(Event::Request { peer, call, frame: request });
+                    self.wait_in_line(peer, Event::Request { peer, call, frame: request });
                 }
                 Message::Response { request_id, response } => match self.ended(request_id) {
                     Some(request) => {

@@ -38,14 +38,15 @@ pub struct Config {
     pub statements_max: usize,
     /// Most members known (DESIGN 4.2: good to about 100,000).
     pub members_max: usize,
-    /// Most keys that one peer may state or ask in a second, on average; bursts are ten times
-    /// that. A site of 100 mails/s with all 24 keys at one peer needs 2,400 (an argument).
+    /// Most keys that one peer may state or ask in a second, on average, where a request counts as
+    /// 20 keys beside its own; bursts are ten times that. A site of 100 mails/s with all 24 keys at
+    /// one peer needs 4,400 (an argument).
     pub keys_per_second_peer: u32,
     /// The same for all peers of one network together.
     pub keys_per_second_network: u32,
-    /// Keys that a node works on in a second for all peers together: half of what one core does
-    /// (246,000 key observations, docs/measurements.md). While half of ten seconds' worth is left
-    /// everybody is served; below, who serves.
+    /// The same for all peers together: half of what one core does (10,700 requests of 23 keys,
+    /// docs/measurements.md). While half of ten seconds' worth is left everybody is served; below,
+    /// who serves.
     pub keys_per_second_all: u32,
     /// Most questions of the agent under way at a time; at the bound a new one is answered at
     /// once from what this node holds itself.
@@ -70,9 +71,9 @@ impl Default for Config {
             records_max: 400_000,
             statements_max: 100_000,
             members_max: 100_000,
-            keys_per_second_peer: 2_400,
-            keys_per_second_network: 9_600,
-            keys_per_second_all: 123_000,
+            keys_per_second_peer: 4_400,
+            keys_per_second_network: 17_600,
+            keys_per_second_all: 230_000,
             queries_max: 4_096,
             hot_sites: 3,
             hot_max: 50_000,

@@ -14,19 +14,18 @@ use smallvec::SmallVec;
 
 use crate::digest::Key;
 use crate::entry::Witness;
-use crate::matching::{Probe, compare};
+use crate::matching::Probe;
 use crate::node::api::{Action, Completeness, Now, Purpose, QueryId, Why};
-use crate::node::config::REPLICAS;
 use crate::node::host::NodeId;
 use crate::node::placement::place;
-use crate::node::replica::{home_of, tag_of, witness_of};
+use crate::node::replica::{home_of, tag_of};
 use crate::node::state::{Node, Pending};
-use crate::node::wire::{FETCH_MAX, KNOWN_MAX, Observe, Pointer, Request, Said, Standing, Tag};
+use crate::node::wire::{KNOWN_MAX, Observe, Pointer, Request, Said, Standing, Tag};
 use crate::statement::{Class, Statement};
 
 /// How long a peer has to answer, in milliseconds. Longer than any deadline of a query: what
 /// comes late still teaches.
-const LEG_MS: u64 = 3_000;
+pub(crate) const LEG_MS: u64 = 3_000;
 /// How often keys of peers that failed go to those that stand in for them.
 const ROUNDS_MAX: u8 = 2;
 /// Most statements fetched for one question: 32 sightings and 32 opinions.
@@ -44,31 +43,40 @@ pub(crate) struct Own {
 }
 
 /// A statement that others point to.
-struct Lead {
-    home: Key,
+pub(crate) struct Lead {
+    pub(crate) home: Key,
     opinion: bool,
     keys: SmallVec<[Key; 4]>,
-    here: Option<NodeId>,
-    tried: usize,
+    pub(crate) here: Option<NodeId>,
+    /// Of its homes, how many were asked.
+    pub(crate) tried: usize,
+    /// Requests for it under way.
+    pub(crate) waiting: usize,
+    /// When others are asked as well; 0: they were.
+    pub(crate) hedge_ms: u64,
+    /// It has come.
+    pub(crate) done: bool,
 }
 
 /// A question, a statement to be spread, or both.
 pub(crate) struct Job {
-    query: Option<(QueryId, Box<Probe>)>,
+    pub(crate) query: Option<(QueryId, Box<Probe>)>,
     pub(crate) own: Option<Arc<Own>>,
     started_ms: u64,
     pub(crate) deadline_ms: u64,
     answered: bool,
-    known: Vec<Tag>,
+    pub(crate) known: Vec<Tag>,
     open: usize,
+    /// Statements that are fetched and have not come.
+    pub(crate) fetching: usize,
     asked: HashMap<NodeId, Vec<Key>>,
     known_witnesses: Vec<Arc<Witness>>,
     pub(crate) acked: usize,
     pub(crate) lost: usize,
     pub(crate) clock: usize,
-    leads: HashMap<Tag, Lead>,
-    taken: HashSet<Tag>,
-    found: Vec<Witness>,
+    pub(crate) leads: HashMap<Tag, Lead>,
+    pub(crate) taken: HashSet<Tag>,
+    pub(crate) found: Vec<Witness>,
 }
 
 /// One request of a job.
@@ -135,6 +143,7 @@ impl Node {
             taken: known.iter().copied().collect(),
             known,
             open: 0,
+            fetching: 0,
             asked: HashMap::new(),
             known_witnesses,
             acked: 0,
@@ -214,10 +223,16 @@ impl Node {
         if ask == 0 && said == Said::Nothing {
             return;
         }
+        let states = said != Said::Nothing;
+        if self.waits.on(to, now) {
+            // The other holders are asked; what was to be stated here is offered again in time.
+            job.lost += usize::from(states);
+            self.counters.requests_withheld += 1;
+            return;
+        }
         job.open += 1;
         self.counters.query_requests += 1;
         self.counters.query_keys += keys.len() as u64;
-        let states = said != Said::Nothing;
         let request =
             Request::Observe(Observe { keys: keys.clone(), ask, under, said, inline, known });
         let leg = Pending::Leg(Leg { job: number, keys, states, round });
@@ -308,6 +323,9 @@ impl Node {
                 keys: SmallVec::new(),
                 here: None,
                 tried: 0,
+                waiting: 0,
+                hedge_ms: 0,
+                done: false,
             });
             for (at, key) in keys.iter().enumerate() {
                 if pointer.under >> at & 1 != 0 && !lead.keys.contains(key) {
@@ -331,100 +349,10 @@ impl Node {
         self.fetch_leads(number, wanted, now);
     }
 
-    /// Asks for whole statements: first who says that it holds them, then at their home.
-    fn fetch_leads(&mut self, number: u64, tags: Vec<Tag>, now: Now) {
-        let mut plan: BTreeMap<NodeId, Vec<Tag>> = BTreeMap::new();
-        for tag in tags {
-            if let Some(signed) = self.whole(tag) {
-                self.take_found(number, self.id, &signed);
-                continue;
-            }
-            let Some(lead) = self.jobs.get_mut(&number).and_then(|job| job.leads.get_mut(&tag))
-            else {
-                continue;
-            };
-            let (home, here, tried) = (lead.home, lead.here.take(), lead.tried);
-            let source = match here.filter(|node| *node != self.id) {
-                Some(node) => Some(node),
-                None => {
-                    lead.tried += 1;
-                    let homes = self.nodes_of(home).into_iter().filter(|node| *node != self.id);
-                    homes.skip(tried).take(REPLICAS).next()
-                }
-            };
-            match source {
-                Some(node) => plan.entry(node).or_default().push(tag),
-                None => self.counters.fetches_failed += 1,
-            }
-        }
-        for (node, tags) in plan {
-            for some in tags.chunks(FETCH_MAX) {
-                self.counters.fetches_asked += some.len() as u64;
-                if let Some(job) = self.jobs.get_mut(&number) {
-                    job.open += 1;
-                }
-                let pending = Pending::Fetch { job: Some(number), tags: some.to_vec() };
-                self.send(
-                    node,
-                    &Request::Fetch(some.to_vec()),
-                    Purpose::Fetch,
-                    pending,
-                    LEG_MS,
-                    now,
-                );
-            }
-        }
-    }
-
-    /// Statements came, or failed to come, for a job.
-    pub(crate) fn fetched(
-        &mut self,
-        number: u64,
-        from: NodeId,
-        tags: &[Tag],
-        statements: &[Vec<u8>],
-        now: Now,
-    ) {
-        let Some(job) = self.jobs.get_mut(&number) else { return };
-        job.open -= 1;
-        let mut missing: Vec<Tag> = tags.to_vec();
-        for signed in statements {
-            if let Some(tag) = self.take_found(number, from, signed) {
-                missing.retain(|other| *other != tag);
-            }
-        }
-        self.fetch_leads(number, missing, now);
-        self.settle_job(number, now);
-    }
-
-    /// Takes a whole statement in for a question, if it is true and about the mail.
-    fn take_found(&mut self, number: u64, from: NodeId, signed: &[u8]) -> Option<Tag> {
-        let statement = match self.config.verifier.statement(signed) {
-            Ok(statement) => statement,
-            Err(_) => {
-                self.counters.statements_false += 1;
-                self.fault(from);
-                return None;
-            }
-        };
-        let tag = tag_of(&statement);
-        let network = self.network_of(statement.site);
-        let witness = Arc::new(witness_of(statement, network));
-        let job = self.jobs.get_mut(&number)?;
-        job.taken.insert(tag);
-        let (_, probe) = job.query.as_ref()?;
-        let again = job.found.iter().any(|one| tag_of(&one.statement) == tag);
-        if compare(probe, &witness).is_some() && !again && !job.known.contains(&tag) {
-            self.hot.keep_signed(tag, signed);
-            job.found.push(Arc::unwrap_or_clone(witness));
-        }
-        Some(tag)
-    }
-
     /// Answers a job that is done, or whose time is up.
     pub(crate) fn settle_job(&mut self, number: u64, now: Now) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
-        let (done, due) = (job.open == 0, now.ms >= job.deadline_ms);
+        let (done, due) = (job.open + job.fetching == 0, now.ms >= job.deadline_ms);
         if let Some((query, _)) = &job.query
             && (done || due)
         {

@@ -247,6 +247,9 @@ impl Node {
         let waiting: Vec<(NodeId, bool)> = self.repair.offers.keys().copied().collect();
         let mut sent = 0;
         for (to, here) in waiting {
+            if self.waits.on(to, now) {
+                continue;
+            }
             for _ in 0..OFFERS_A_PEER {
                 let Some(refs) = self.repair.offers.get_mut(&(to, here)) else { break };
                 let rest = refs.len().saturating_sub(OFFER_MAX);
@@ -321,7 +324,10 @@ impl Node {
                 if want.here { (Some(want.from), None) } else { (None, Some(want.from)) };
             let source = first.into_iter().chain(homes).chain(last).nth(want.tried);
             match source {
-                Some(node) if plan.get(&node).is_some_and(|of| of.len() >= WANTS_A_PEER) => {
+                Some(node)
+                    if self.waits.on(node, now)
+                        || plan.get(&node).is_some_and(|of| of.len() >= WANTS_A_PEER) =>
+                {
                     self.repair.queue.push_back(tag);
                 }
                 Some(node) => {

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use crate::digest::Key;
+use crate::entry::Network;
 use crate::node::api::{Action, CallId, GossipId, GossipVerdict, Now, Purpose, Topic};
 use crate::node::codec::WireError;
 use crate::node::host::NodeId;
-use crate::node::quota::BAN_SECS;
+use crate::node::quota::{BAN_SECS, RETRY_SECS};
 use crate::node::state::Node;
 use crate::node::wire::{
     Gossip, INLINE_MAX, Observe, Pointer, RESPONSE_LEN_MAX, Refusal, Request, Response, Said,
@@ -25,17 +26,18 @@ const ACCEPT_COST: usize = 32;
 const HELLO_COST: usize = 32;
 /// What an announcement costs, in keys: its signatures.
 const GOSSIP_COST: usize = 16;
-/// When a refused peer may try again, in seconds.
-const RETRY_SECS: u32 = 10;
 /// Shared keys from which a statement comes with the answer, or all that were asked.
 const INLINE_KEYS: u32 = 3;
+
+/// Why, and after how many seconds the peer may try again.
+type Refused = (Refusal, u32);
 
 impl Node {
     /// Answers one request.
     pub(crate) fn serve(&mut self, peer: NodeId, call: CallId, frame: &[u8], now: Now) {
         let (purpose, outcome) = match Request::decode(frame) {
             Ok(request) => (purpose_of(&request), self.answer_to(peer, request, now)),
-            Err(error) => (Purpose::Observe, Err(self.refuse_frame(peer, error))),
+            Err(error) => (Purpose::Observe, Err((self.refuse_frame(peer, error), RETRY_SECS))),
         };
         self.counters.count_received(purpose, frame.len());
         let response = match outcome {
@@ -43,14 +45,19 @@ impl Node {
                 self.counters.requests_served += 1;
                 response
             }
-            Err(why) => {
+            Err((why, retry_secs)) => {
                 self.counters.requests_refused += 1;
-                Response::Refused { why, retry_secs: RETRY_SECS }
+                Response::Refused { why, retry_secs }
             }
         };
+        let refused = matches!(response, Response::Refused { .. });
         let frame = response.encode();
         self.counters.count_sent(purpose, frame.len());
         self.out.push(Action::Respond { call, frame });
+        if refused && let Some(secs) = self.impatience.refused(peer, now) {
+            self.counters.peers_cut_off += 1;
+            self.out.push(Action::Ban { peer, secs });
+        }
     }
 
     fn refuse_frame(&mut self, peer: NodeId, error: WireError) -> Refusal {
@@ -75,36 +82,41 @@ impl Node {
         }
     }
 
-    fn admit(&mut self, peer: NodeId, keys: usize, now: Now) -> Result<(), Refusal> {
+    fn admit(&mut self, peer: NodeId, keys: usize, now: Now) -> Result<(), Refused> {
         let Some(row) = self.members.get(peer) else {
             self.counters.strangers_refused += 1;
-            return Err(Refusal::Stranger);
+            return Err((Refusal::Stranger, RETRY_SECS));
         };
         let network = row.network;
-        if !self.quotas.allows(peer, network, keys, now) {
-            self.counters.quota_refused += 1;
-            return Err(Refusal::Quota);
-        }
-        Ok(())
+        self.spend(peer, network, keys, now)
     }
 
-    fn answer_to(&mut self, peer: NodeId, request: Request, now: Now) -> Result<Response, Refusal> {
+    fn spend(
+        &mut self,
+        peer: NodeId,
+        network: Network,
+        keys: usize,
+        now: Now,
+    ) -> Result<(), Refused> {
+        self.quotas.allows(peer, network, keys, now).map_err(|secs| {
+            self.counters.quota_refused += 1;
+            (Refusal::Quota, secs)
+        })
+    }
+
+    fn answer_to(&mut self, peer: NodeId, request: Request, now: Now) -> Result<Response, Refused> {
         if self.refused.contains(&peer) {
-            return Err(Refusal::Group);
+            return Err((Refusal::Group, RETRY_SECS));
         }
         match request {
             Request::Hello { versions, group, record } => {
                 let network = self.links.get(&peer).and_then(|link| link.network);
-                let network = network.unwrap_or(crate::entry::Network::HOME);
-                if !self.quotas.allows(peer, network, HELLO_COST, now) {
-                    self.counters.quota_refused += 1;
-                    return Err(Refusal::Quota);
-                }
+                self.spend(peer, network.unwrap_or(Network::HOME), HELLO_COST, now)?;
                 if group != self.config.group.id() {
                     self.counters.groups_refused += 1;
-                    return Err(Refusal::Group);
+                    return Err((Refusal::Group, RETRY_SECS));
                 }
-                self.welcome(peer, versions, &record, now)
+                self.welcome(peer, versions, &record, now).map_err(|why| (why, RETRY_SECS))
             }
             Request::Observe(observe) => {
                 self.admit(peer, observe.keys.len(), now)?;
@@ -112,7 +124,7 @@ impl Node {
                 Ok(self.serve_observe(peer, &observe, now))
             }
             Request::Fetch(tags) => {
-                self.admit(peer, tags.len().max(1), now)?;
+                self.admit(peer, tags.len(), now)?;
                 self.heard(peer, now);
                 let found = tags.iter().filter_map(|tag| self.whole(*tag));
                 Ok(Response::Statements(found.map(|signed| signed.to_vec()).collect()))
@@ -236,17 +248,14 @@ impl Node {
         };
         self.counters.count_received(purpose, frame.len());
         let network = self.members.get(from).map(|row| row.network);
-        let network = network.unwrap_or(crate::entry::Network::HOME);
+        let network = network.unwrap_or(Network::HOME);
         let verdict = match (Gossip::decode(frame), topic) {
             (Err(_), _) => {
                 self.counters.frames_malformed += 1;
                 self.fault(from);
                 GossipVerdict::Reject
             }
-            _ if !self.quotas.allows(from, network, GOSSIP_COST, now) => {
-                self.counters.quota_refused += 1;
-                GossipVerdict::Ignore
-            }
+            _ if self.spend(from, network, GOSSIP_COST, now).is_err() => GossipVerdict::Ignore,
             (Ok(Gossip::Member(record)), Topic::Members) => self.hear_member(from, &record, now),
             (Ok(Gossip::Vouches(list)), Topic::Members) => self.hear_vouches(from, &list, now),
             (Ok(Gossip::Proof(first, second)), Topic::Members) => {

@@ -17,6 +17,7 @@ use crate::node::invite::{Invites, Unanswered};
 use crate::node::meet::Meeting;
 use crate::node::membership::Membership;
 use crate::node::outbox::Outbox;
+use crate::node::patience::{Impatience, Waits};
 use crate::node::query::{Job, Leg};
 use crate::node::quota::Quotas;
 use crate::node::repair::Repair;
@@ -56,6 +57,8 @@ pub struct Node {
     pub(crate) repair: Repair,
     pub(crate) watch: Watch,
     pub(crate) quotas: Quotas,
+    pub(crate) impatience: Impatience,
+    pub(crate) waits: Waits,
     pub(crate) refused: HashSet<NodeId>,
     pub(crate) vouches: Vouches,
     pub(crate) invites: Invites,
@@ -122,67 +125,6 @@ struct Sent {
     what: Pending,
 }
 
-/// What is known of a peer, for `novacula peers`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PeerView {
-    /// The host.
-    pub node: NodeId,
-    /// The site that it speaks for.
-    pub site: SiteId,
-    /// The network that it was observed in.
-    pub network: Network,
-    /// Where it is reached.
-    pub addresses: Arc<[String]>,
-    /// Where its connection comes from.
-    pub observed: Option<IpAddr>,
-    /// A connection exists.
-    pub connected: bool,
-    /// It answers, as far as this node knows.
-    pub up: bool,
-    /// Its address is confirmed by enough peers: it holds keys for others.
-    pub placed: bool,
-    /// When its program started.
-    pub since: Time,
-    /// When its record was made.
-    pub heard: Time,
-    /// Mean time from request to response, in milliseconds.
-    pub round_trip_ms: Option<f64>,
-    /// Records of its site that are held here.
-    pub records_here: u64,
-}
-
-/// How the node fares, for `novacula doctor` and `status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Members known, this one included.
-    pub members: usize,
-    /// Of which answer.
-    pub up: usize,
-    /// Of which hold keys for others.
-    pub placed: usize,
-    /// Distinct networks among these.
-    pub networks: usize,
-    /// Peers with a connection.
-    pub connected: usize,
-    /// Peers that confirmed this node's address.
-    pub observers: usize,
-    /// This node holds keys for others.
-    pub serving: bool,
-    /// Records held.
-    pub records: usize,
-    /// Whole statements held.
-    pub statements: usize,
-    /// Opinions that replicas have not acknowledged.
-    pub outbox: usize,
-    /// Statements held as parts of outbreaks.
-    pub hot: usize,
-    /// Most peers, or one when meeting it, said that this node's clock is wrong.
-    pub clock_disputed: bool,
-    /// Other hosts that answer and give the same numbers in the name of this site: its key, or
-    /// this host's, was copied.
-    pub twins: usize,
-}
-
 impl Node {
     /// A node as it starts. Its first [`Event::Tick`] makes it dial.
     #[must_use]
@@ -200,6 +142,8 @@ impl Node {
                 config.keys_per_second_network,
                 config.keys_per_second_all,
             ),
+            impatience: Impatience::default(),
+            waits: Waits::default(),
             host: start.host,
             certificate: start.certificate,
             boot: start.boot,
@@ -279,6 +223,7 @@ impl Node {
     fn tick(&mut self, now: Now, rng: &mut fastrand::Rng) {
         while let Some((_, job)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.ms) {
             self.deadlines.pop_first();
+            self.hedge(job, now);
             self.settle_job(job, now);
         }
         if now.ms < self.tick_ms {
@@ -438,7 +383,9 @@ impl Node {
             (Pending::Accept { ask }, Response::Refused { why: Refusal::Malformed, .. }) => {
                 self.out.push(Action::Accepted { ask, outcome: Err(Unanswered::TooOld) });
             }
-            (what, Response::Refused { why, .. }) => self.refused_by(from, what, why, now),
+            (what, Response::Refused { why, retry_secs }) => {
+                self.refused_by(from, what, (why, retry_secs), now);
+            }
             (what, _) => {
                 // An answer to another question.
                 self.counters.frames_malformed += 1;
@@ -448,17 +395,20 @@ impl Node {
         }
     }
 
-    fn refused_by(&mut self, from: NodeId, what: Pending, why: Refusal, now: Now) {
+    fn refused_by(
+        &mut self,
+        from: NodeId,
+        what: Pending,
+        (why, retry_secs): (Refusal, u32),
+        now: Now,
+    ) {
         match why {
+            Refusal::Quota | Refusal::Full => self.waits.told(from, retry_secs, now),
             // It does not know us (any more): Hello first, then the same again.
             Refusal::Stranger => self.greet(from, now),
             Refusal::Clock => self.clock_disputed = true,
             Refusal::Version => self.counters.versions_refused += 1,
-            Refusal::Group
-            | Refusal::Record
-            | Refusal::Malformed
-            | Refusal::Quota
-            | Refusal::Full => {}
+            Refusal::Group | Refusal::Record | Refusal::Malformed => {}
         }
         self.drop_pending(from, what, now);
     }

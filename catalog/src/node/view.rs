@@ -1,17 +1,81 @@
 //! What a person, a metric or a test may see of a node. Nothing here changes anything.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::clock::Time;
 use crate::digest::Key;
+use crate::entry::Network;
 use crate::identity::SiteId;
 use crate::matching::Match;
 use crate::node::api::Now;
 use crate::node::counters::Counters;
 use crate::node::host::NodeId;
 use crate::node::hot::OUTBREAK_SECS;
-use crate::node::state::{Node, PeerView, Status};
+use crate::node::state::Node;
 use crate::statement::{Class, MailId};
+
+/// What is known of a peer, for `novacula peers`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerView {
+    /// The host.
+    pub node: NodeId,
+    /// The site that it speaks for.
+    pub site: SiteId,
+    /// The network that it was observed in.
+    pub network: Network,
+    /// Where it is reached.
+    pub addresses: Arc<[String]>,
+    /// Where its connection comes from.
+    pub observed: Option<IpAddr>,
+    /// A connection exists.
+    pub connected: bool,
+    /// It answers, as far as this node knows.
+    pub up: bool,
+    /// Its address is confirmed by enough peers: it holds keys for others.
+    pub placed: bool,
+    /// When its program started.
+    pub since: Time,
+    /// When its record was made.
+    pub heard: Time,
+    /// Mean time from request to response, in milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// Records of its site that are held here.
+    pub records_here: u64,
+}
+
+/// How the node fares, for `novacula doctor` and `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Members known, this one included.
+    pub members: usize,
+    /// Of which answer.
+    pub up: usize,
+    /// Of which hold keys for others.
+    pub placed: usize,
+    /// Distinct networks among these.
+    pub networks: usize,
+    /// Peers with a connection.
+    pub connected: usize,
+    /// Peers that confirmed this node's address.
+    pub observers: usize,
+    /// This node holds keys for others.
+    pub serving: bool,
+    /// Records held.
+    pub records: usize,
+    /// Whole statements held.
+    pub statements: usize,
+    /// Opinions that replicas have not acknowledged.
+    pub outbox: usize,
+    /// Statements held as parts of outbreaks.
+    pub hot: usize,
+    /// Most peers, or one when meeting it, said that this node's clock is wrong.
+    pub clock_disputed: bool,
+    /// Other hosts that answer and give the same numbers in the name of this site: its key, or
+    /// this host's, was copied.
+    pub twins: usize,
+}
 
 impl Node {
     /// Who it is.
@@ -30,6 +94,14 @@ impl Node {
     #[must_use]
     pub fn knows(&self, host: NodeId) -> bool {
         self.members.get(host).is_some()
+    }
+
+    /// In which network a peer is: where its connection comes from, else where it was observed.
+    #[must_use]
+    pub fn network_at(&self, peer: NodeId) -> Network {
+        let linked = self.links.get(&peer).and_then(|link| link.network);
+        let network = linked.or_else(|| self.members.get(peer).map(|row| row.network));
+        network.unwrap_or(Network::HOME)
     }
 
     /// Peers known, this node not counted, by place on the ring; at most `max`.

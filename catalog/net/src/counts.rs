@@ -1,0 +1,36 @@
+//! What the driver counts beside the node's own counters; the agent exports both to `/metrics`.
+
+/// Declares the driver's counters once, with the list that exports them.
+macro_rules! counts {
+    ($($name:ident: $about:literal,)*) => {
+        /// What the driver counted since the start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct DriverCounts {
+            $(#[doc = $about] pub $name: u64,)*
+        }
+
+        impl DriverCounts {
+            /// Name, what it counts, and the count of each.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $about, self.$name),)*]
+            }
+        }
+    };
+}
+
+counts! {
+    connections_made: "Connections made, by either side.",
+    connections_quic: "Of which over QUIC.",
+    connections_punched: "Direct connections through two NATs, made with a relay's help.",
+    connections_tcp: "Of which over TCP.",
+    connections_refused: "Connections refused at a bound.",
+    dials_failed: "Addresses that could not be connected to.",
+    frames_broken: "Requests that were too long, broken off or too slow.",
+    responses_late: "Responses that came after their time.",
+    gossip_unheard: "Announcements that no peer was there to take.",
+    told_dropped: "Words for the agent dropped because it was behind.",
+    peers_blocked: "Peers banned or cut off.",
+    crowded_out: "Requests and announcements refused because too many waited.",
+    waiting_most: "Most requests and announcements that ever waited.",
+}
