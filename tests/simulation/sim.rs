@@ -53,6 +53,8 @@ enum What {
     Kill,
     /// Trust, and who lies.
     Deceit,
+    /// Fresh identities without a vouch in 1 and 500 networks.
+    Strangers,
     /// Some flood, with and without quotas.
     Flood,
     /// A fifth asks and does not answer.
@@ -91,6 +93,15 @@ fn main() {
         What::Deceit => {
             let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
             deceit::table(size, seed).for_each(|row| println!("{row}"));
+        }
+        What::Strangers => {
+            let (size, many) = match sites >= 1_000 {
+                true => (Size::WHOLE, 10_000),
+                false => (Size::REDUCED, 1_000),
+            };
+            for networks in [500, 1] {
+                println!("{networks} networks: {:?}", deceit::sybils(size, seed, many, networks));
+            }
         }
         What::Flood => {
             let whole = sites >= 1_000;

@@ -11,7 +11,7 @@ use libp2p::request_response::{self, Codec, ProtocolSupport};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
-use novacula_catalog::node::wire::{Observe, Request, Response, Said};
+use novacula_catalog::node::wire::{Observe, Refusal, Request, Response, Said};
 use novacula_catalog::node::{CERTIFICATE_SECS, Config, Group, GroupId, HostCertificate, Start};
 use novacula_catalog::{Key, Time};
 use novacula_net::{Handle, Settings, Told};
@@ -114,13 +114,13 @@ impl Codec for Raw {
     async fn write_response<T>(
         &mut self,
         _: &StreamProtocol,
-        _: &mut T,
-        _: Vec<u8>,
+        io: &mut T,
+        bytes: Vec<u8>,
     ) -> std::io::Result<()>
     where
         T: futures::AsyncWrite + Unpin + Send,
     {
-        Ok(())
+        io.write_all(&bytes).await
     }
 }
 
@@ -265,6 +265,23 @@ impl Client {
         }
     }
 
+    /// What a request ended with. What the node asks is refused: no answer would be a false one.
+    fn heard(
+        &mut self,
+        event: request_response::Event<Vec<u8>, Vec<u8>>,
+    ) -> Option<Result<Vec<u8>, String>> {
+        if let request_response::Event::Message {
+            message: request_response::Message::Request { channel, .. },
+            ..
+        } = event
+        {
+            let frame = Response::Refused { why: Refusal::Full, retry_secs: 60 }.encode();
+            let _ = self.swarm.behaviour_mut().send_response(channel, frame);
+            return None;
+        }
+        ended(event)
+    }
+
     /// Sends a request; the answer comes from [`Client::answer`].
     pub fn send(&mut self, frame: Vec<u8>) {
         self.swarm.behaviour_mut().send_request(&self.to, frame);
@@ -279,10 +296,16 @@ impl Client {
     /// When it is no frame.
     pub async fn answer(&mut self) -> Result<Response, String> {
         loop {
-            if let SwarmEvent::Behaviour(event) = self.swarm.select_next_some().await
-                && let Some(ended) = ended(event)
-            {
-                return ended.map(|frame| Response::decode(&frame).expect("a frame"));
+            match self.swarm.select_next_some().await {
+                SwarmEvent::Behaviour(event) => {
+                    if let Some(ended) = self.heard(event) {
+                        return ended.map(|frame| Response::decode(&frame).expect("a frame"));
+                    }
+                }
+                SwarmEvent::ConnectionClosed { num_established: 0, cause, .. } => {
+                    return Err(format!("the connection was closed: {cause:?}"));
+                }
+                _ => {}
             }
         }
     }
@@ -326,7 +349,7 @@ impl Client {
                     break;
                 }
                 SwarmEvent::Behaviour(event) => {
-                    let Some(Ok(frame)) = ended(event) else { continue };
+                    let Some(Ok(frame)) = self.heard(event) else { continue };
                     let refused = matches!(Response::decode(&frame), Ok(Response::Refused { .. }));
                     done.answered += usize::from(!refused);
                     done.refused += usize::from(refused);

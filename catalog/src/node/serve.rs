@@ -1,5 +1,6 @@
 //! Answering peers. Every request is admitted first (is it a member, is its quota not used up)
-//! and worked on after; every refusal is counted. Nothing that a peer sends is queued.
+//! and worked on after; every refusal is counted, and who goes on after many is cut off. What waits,
+//! waits in the driver (`Turns`).
 
 use std::sync::Arc;
 
