@@ -33,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("html5gum", &["agent/src/canonical/html.rs"]),
     ("linkify", &["agent/src/canonical/links.rs"]),
     ("idna", &["agent/src/canonical/links.rs"]),
-    ("xxhash_rust", &["agent/src/fingerprint/"]),
+    ("xxhash_rust", &["agent/src/fingerprint/", "agent/src/canonical/"]),
     ("unicode_normalization", &["agent/src/canonical/fold.rs"]),
     ("unicode_security", &["agent/src/canonical/fold.rs"]),
     ("rusqlite", &["catalog/src/store/", "tests/integration/", "tests/doors/", "tests/peers/"]),
