@@ -1,5 +1,5 @@
 //! A mail as bytes becomes a [`Message`]: the parts that a reader sees and the few header fields
-//! that the agent needs. The only door to mail-parser.
+//! that the agent needs. The only door to mail-parser, with the files in message/.
 //!
 //! Parsing never fails: damaged mail still yields a Message, and a panic of the parser yields
 //! the raw text. What a stranger can send is cut to bounds before it is parsed, because some of

@@ -29,7 +29,7 @@ fn sources() -> Vec<(String, String)> {
 
 /// A crate and the paths whose files may name it.
 const DOORS: &[(&str, &[&str])] = &[
-    ("mail_parser", &["agent/src/message.rs"]),
+    ("mail_parser", &["agent/src/message"]),
     ("html5gum", &["agent/src/canonical/html.rs"]),
     ("linkify", &["agent/src/canonical/links.rs"]),
     ("idna", &["agent/src/canonical/links.rs"]),
