@@ -268,7 +268,7 @@ impl Sheet {
     pub(super) fn read(&mut self, text: &str) {
         let text = text.replace("<!--", "").replace("-->", "");
         let odd = text.len() > SHEET_LEN_MAX || text.contains(['\\', '<']);
-        let whole = !odd && without_comments(&text).is_some_and(|text| self.rules(&text, true));
+        let whole = !odd && without_comments(&text).is_some_and(|text| self.rules(&text, None));
         if !whole {
             self.shows = property::ALL;
         }
@@ -289,8 +289,10 @@ impl Sheet {
         said.hides & !said.shows & !self.shows
     }
 
-    /// Reads rules; those that do not apply everywhere can only show. False when they end early.
-    fn rules(&mut self, mut text: &str, apply: bool) -> bool {
+    /// Reads the rules of a sheet, or of a media query within it, which apply everywhere or can only
+    /// show. False when they end early, or queries stand within queries, so that no depth of them
+    /// costs anything.
+    fn rules(&mut self, mut text: &str, query: Option<bool>) -> bool {
         while let Some(open) = text.find('{') {
             // `@import "x";` has no block.
             let prelude = text[..open].rsplit(';').next().unwrap_or_default().trim();
@@ -299,11 +301,11 @@ impl Sheet {
             let block = &rest[..end];
             text = &rest[end + 1..];
             match prelude.strip_prefix('@') {
-                None => self.rule(prelude, block, apply),
+                None => self.rule(prelude, block, query.unwrap_or(true)),
                 Some(at) if at.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("media")) => {
-                    let query = at[5..].trim().to_ascii_lowercase();
-                    let everywhere = matches!(query.as_str(), "all" | "screen" | "only screen");
-                    if !self.rules(block, apply && everywhere) {
+                    let media = at[5..].trim().to_ascii_lowercase();
+                    let everywhere = matches!(media.as_str(), "all" | "screen" | "only screen");
+                    if query.is_some() || !self.rules(block, Some(everywhere)) {
                         return false;
                     }
                 }
@@ -462,6 +464,9 @@ mod tests {
         check(".x{display:none}}", false);
         check(".\\78{display:none} .x{display:none}", false);
         check("/* .x{display:none}", false);
+        check("@media screen{@media screen{.x{display:none}}}", false);
+        let deep = "@media screen{".repeat(4_000);
+        check(&format!(".x{{display:none}}{deep}{}", "}".repeat(4_000)), false);
         check(&format!(".x{{display:none}}{}", " ".repeat(SHEET_LEN_MAX)), false);
     }
 }
