@@ -30,6 +30,7 @@ sim-large:
 	target/release/sim --sites 1000 --mails 1000 churn
 	target/release/sim --sites 1000 deceit
 	target/release/sim --seed 71 --sites 1000 flood
+	target/release/sim --seed 71 --sites 100 ride
 
 lint:
 	cargo fmt --all --check
