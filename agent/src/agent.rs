@@ -93,10 +93,7 @@ struct Settings {
     rates: Rates,
     trust: Trust,
     group: Option<GroupSettings>,
-    authserv_ids: Vec<String>,
-    spamassassin_hosts: Vec<String>,
     config: Config,
-    opinions_per_hour_max: u32,
 }
 
 /// By what the private group's word is judged.
@@ -113,10 +110,7 @@ impl Settings {
             group: group.map(|trust| GroupSettings { rates: config.group_rates(&rates), trust }),
             rates,
             trust: weighed.main,
-            authserv_ids: config.authserv_ids.clone(),
-            spamassassin_hosts: config.spamassassin_hosts.clone(),
             config: config.clone(),
-            opinions_per_hour_max: config.opinions_per_hour_max,
         }
     }
 }

@@ -61,7 +61,7 @@ impl Agent {
         if caller.all && !caller.reporter.administrator {
             return Err(AgentError::NotAdministrator("withdraw what others said"));
         }
-        let most = settings.opinions_per_hour_max;
+        let most = settings.config.opinions_per_hour_max;
         let counted = !caller.reporter.administrator && !caller.trap;
         if counted && !self.state().quota.take(&caller.reporter.name, most, now) {
             return Err(AgentError::TooManyOpinions(most));
@@ -143,7 +143,7 @@ impl Agent {
             }
             Deed::Report | Deed::Revoke => {
                 let act = act_of(deed, caller);
-                let digest = read.number();
+                let digest = read.fingerprint.number();
                 let occasion = Occasion { acted: now, received, digest };
                 acts.set(mail, who.clone(), act, occasion);
                 saves.push(Save::Act(mail, who, act, occasion));

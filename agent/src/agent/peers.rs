@@ -155,7 +155,7 @@ impl Agent {
         }
         let (answer, readings) = judged;
         let of_main = self.networks.main.matches(&matches);
-        self.weights.note((read.number(), &read.probe), &of_main, &readings.main, now);
+        self.weights.note((read.fingerprint.number(), &read.probe), &of_main, &readings.main, now);
         self.conclude(&read, &answer, caller, now);
         answer
     }

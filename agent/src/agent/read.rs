@@ -28,13 +28,6 @@ pub(super) struct Read {
     pub(super) message: Option<u64>,
 }
 
-impl Read {
-    /// The mail's first digest, by which it is named here.
-    pub(super) fn number(&self) -> u64 {
-        self.fingerprint.digests().first().map_or(0, |digest| digest.value)
-    }
-}
-
 impl Agent {
     pub(super) fn read(
         &self,
@@ -44,12 +37,14 @@ impl Agent {
         now: Time,
     ) -> Read {
         let delivered = caller.delivery || caller.pending;
-        let original = if delivered { None } else { original(mail, &settings.spamassassin_hosts) };
+        let hosts = &settings.config.spamassassin_hosts;
+        let original = if delivered { None } else { original(mail, hosts) };
         let message = Message::parse(original.as_deref().unwrap_or(mail));
         let canonical = Canonical::of(&message);
         let fingerprint = Fingerprint::of(&canonical);
-        let authentication =
-            caller.authentication.or_else(|| authentication_of(&message, &settings.authserv_ids));
+        let authentication = caller
+            .authentication
+            .or_else(|| authentication_of(&message, &settings.config.authserv_ids));
         let (allowed, wanted, known_bulk, sender_known, probe) = {
             let state = self.state();
             let common = |digest: &Digest| state.familiar.is_common(digest, now);
@@ -72,7 +67,6 @@ impl Agent {
             list: if message.list_id.is_empty() { Fact::No } else { Fact::Yes },
             filter: caller.filter,
         };
-        let first = fingerprint.digests().first().map_or(0, |digest| digest.value);
         Read {
             circumstances: Circumstances {
                 allowed,
@@ -82,7 +76,7 @@ impl Agent {
                 stranger: sender_known == Fact::No
                     && !caller.bounce
                     && authentication != Some(Authentication::Pass),
-                id: format!("{first:016x}"),
+                id: format!("{:016x}", fingerprint.number()),
             },
             probe,
             facts,

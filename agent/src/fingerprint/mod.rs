@@ -86,6 +86,12 @@ impl Fingerprint {
         &self.digests
     }
 
+    /// The first digest, by which the mail is named at home; 0 where there is none.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.digests.first().map_or(0, |digest| digest.value)
+    }
+
     /// The digest that verifies; None under the entropy gate.
     #[must_use]
     pub fn nilsimsa(&self) -> Option<Nilsimsa> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use novacula_catalog::store::{Save, SaveNetwork, Side};
-use novacula_catalog::{Reporter, SiteId, Time, judge};
+use novacula_catalog::{Judgement, Match, Probe, Reporter, SiteId, Time, judge};
 use novacula_client::TrustReply;
 
 use super::super::peers::{REFRESH_TIME_MAX, administrator};
@@ -141,10 +141,7 @@ impl Agent {
         for Again { mail, probe, .. } in self.weights.due(now) {
             let matches = self.state().catalog.matches(&probe);
             self.ask(&self.networks.on(), &probe, None, &matches, REFRESH_TIME_MAX).await;
-            let matches = self.state().catalog.matches(&probe);
-            let matches = self.networks.main.matches(&matches);
-            let settings = self.settings();
-            let judgement = judge(&matches, &settings.trust, &settings.rates, now, None);
+            let (matches, judgement) = self.main_reading(&probe, now);
             let weighing = &mut *self.weights.lock();
             weighing.moved |=
                 weighing.hindsight.note(mail, &matches, &judgement, &mut weighing.trust, now);
@@ -153,11 +150,17 @@ impl Agent {
 
     /// Looks at what became of a mail that somebody here spoke of.
     pub(in super::super) fn note_opinion(&self, read: &Read, now: Time) {
+        let (matches, judgement) = self.main_reading(&read.probe, now);
+        self.weights.note((read.fingerprint.number(), &read.probe), &matches, &judgement, now);
+    }
+
+    /// What is known of a mail in the main network, and what follows from it there.
+    fn main_reading(&self, probe: &Probe, now: Time) -> (Vec<Match>, Judgement) {
         let settings = self.settings();
-        let matches = self.state().catalog.matches(&read.probe);
-        let matches = self.networks.main.matches(&matches);
+        let matches = self.state().catalog.matches(probe);
+        let matches = self.networks.main.matches(&matches).into_owned();
         let judgement = judge(&matches, &settings.trust, &settings.rates, now, None);
-        self.weights.note((read.number(), &read.probe), &matches, &judgement, now);
+        (matches, judgement)
     }
 }
 
