@@ -195,16 +195,16 @@ impl Message {
         for field in [message.to(), message.cc()].into_iter().flatten() {
             recipients.extend(mailboxes(field).take(RECIPIENTS_MAX));
         }
+        let first = |field: Option<&Address<'_>>| {
+            field.and_then(|field| mailboxes(field).next()).unwrap_or_default()
+        };
         let raw = |name: &'static str| raw_fields(message, bytes, name);
         let list_id = raw("List-Id").next().unwrap_or_default();
         let in_brackets = list_id.rsplit('<').next().and_then(|rest| rest.split('>').next());
         Self {
-            from: message.from().and_then(|from| mailboxes(from).next()).unwrap_or_default(),
+            from: first(message.from()),
             recipients,
-            reply_to: message
-                .reply_to()
-                .and_then(|field| mailboxes(field).next())
-                .map_or_else(String::new, |mailbox| mailbox.address),
+            reply_to: first(message.reply_to()).address,
             subject: message.subject().unwrap_or_default().to_owned(),
             message_id: message.message_id().unwrap_or_default().to_owned(),
             list_id: in_brackets.unwrap_or_default().trim().to_lowercase(),

@@ -184,10 +184,11 @@ impl Walk {
         match self.attribute.as_slice() {
             b"style" => {
                 let said = Style::parse(value);
-                let (color, background) = (style.color, style.background);
-                *style = said;
-                style.color = said.color.or(color);
-                style.background = said.background.or(background);
+                *style = Style {
+                    color: said.color.or(style.color),
+                    background: said.background.or(style.background),
+                    ..said
+                };
             }
             b"class" => value.clone_into(&mut self.class),
             b"id" => value.clone_into(&mut self.id),

@@ -106,9 +106,9 @@ impl Canonical {
 /// The address that answers go to, when it is neither the author's nor a recipient's. Lists and
 /// other bulk answer to themselves, whoever writes.
 fn elsewhere(message: &Message) -> Option<&str> {
-    let others = message.recipients.iter().chain([&message.from]);
+    let mut others = message.recipients.iter().chain([&message.from]);
     let answers_to = Some(message.reply_to.as_str()).filter(|address| address.contains('@'))?;
-    let theirs = others.into_iter().any(|mailbox| mailbox.address == answers_to);
+    let theirs = others.any(|mailbox| mailbox.address == answers_to);
     (!theirs && !message.is_bulk()).then_some(answers_to)
 }
 

@@ -321,9 +321,9 @@ impl Sheet {
             return;
         }
         for selector in selectors.split(',').map(str::trim) {
-            let alone = !selector.contains([' ', '>', '+', '~', ':', '[', '*', '\n', '\t']);
             let last = selector.rsplit([' ', '>', '+', '~', '\n', '\t']).next().unwrap_or_default();
             let last = last.split([':', '[']).next().unwrap_or_default();
+            let alone = last == selector && !selector.contains('*');
             let starts: Vec<usize> = last.match_indices(['.', '#']).map(|(at, _)| at).collect();
             if starts.is_empty() {
                 // An element's kind gives way to names, unless it is declared important.
