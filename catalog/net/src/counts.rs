@@ -1,25 +1,9 @@
 //! What the driver counts beside the node's own counters; the agent exports both to `/metrics`.
 
-/// Declares the driver's counters once, with the list that exports them.
-macro_rules! counts {
-    ($($name:ident: $about:literal,)*) => {
-        /// What the driver counted since the start.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct DriverCounts {
-            $(#[doc = $about] pub $name: u64,)*
-        }
-
-        impl DriverCounts {
-            /// Name, what it counts, and the count of each.
-            #[must_use]
-            pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
-                vec![$((stringify!($name), $about, self.$name),)*]
-            }
-        }
-    };
-}
-
-counts! {
+novacula_catalog::counters! {
+    /// What the driver counted since the start.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct DriverCounts {}
     connections_made: "Connections made, by either side.",
     connections_quic: "Of which over QUIC.",
     connections_punched: "Direct connections through two NATs, made with a relay's help.",

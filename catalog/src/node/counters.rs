@@ -3,18 +3,22 @@
 
 use crate::node::api::Purpose;
 
-/// Declares the counters once, with the list that exports them.
+/// Declares counters once, with the list that exports them: a struct with the fields named in it,
+/// and one for each counter.
+#[macro_export]
 macro_rules! counters {
-    ($($name:ident: $about:literal,)*) => {
-        /// Counters since the start.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        pub struct Counters {
+    (
+        $(#[$attribute:meta])*
+        pub struct $Counters:ident { $($more:ident: $of:ty,)* }
+        $($name:ident: $about:literal,)*
+    ) => {
+        $(#[$attribute])*
+        pub struct $Counters {
             $(#[doc = $about] pub $name: u64,)*
-            sent: [u64; Purpose::ALL.len()],
-            received: [u64; Purpose::ALL.len()],
+            $($more: $of,)*
         }
 
-        impl Counters {
+        impl $Counters {
             /// Name, what it counts, and the count of each.
             #[must_use]
             pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
@@ -25,6 +29,12 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Counters since the start.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Counters {
+        sent: [u64; Purpose::ALL.len()],
+        received: [u64; Purpose::ALL.len()],
+    }
     requests_sent: "Requests sent to peers.",
     requests_failed: "Requests that got no response.",
     requests_served: "Requests of peers answered.",
