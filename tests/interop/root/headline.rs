@@ -41,8 +41,12 @@ fn the_fourth_delivery_is_bulk_and_after_one_report_spam() {
     let sites: Vec<Site> = (0..3).map(|_| Site::new()).collect();
     let nets: Vec<Net> = (0..3).map(|_| Net::new()).collect();
     let first = agent(&sites[0], 1, None);
-    let status = sites[0].place.run(&["status", "--json"]).json();
-    let address = status["peers"]["addresses"][0].as_str().unwrap().to_owned();
+    let address = || {
+        let status = sites[0].place.run(&["status", "--json"]).json();
+        status["peers"]["addresses"][0].as_str().map(str::to_owned)
+    };
+    wait_until("the first has an address", Duration::from_secs(30), || address().is_some());
+    let address = address().unwrap();
     let _others = [agent(&sites[1], 2, Some(&address)), agent(&sites[2], 3, Some(&address))];
     let _milters: Vec<Daemon<'_>> = sites.iter().map(|site| site.milter("", "")).collect();
     let mtas: Vec<Postfix<'_>> =
