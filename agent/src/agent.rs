@@ -185,7 +185,7 @@ impl Agent {
         let weights = trust::Weights::new(config, site, &networks, loaded.network, now);
         let weighed = weights.weighed(config);
         let mut catalog = Catalog::new(site, config.statements_max);
-        catalog.trust(weighed.counting(&networks, now));
+        catalog.trust(weighed.shelves(&networks, now));
         for witness in loaded.witnesses {
             catalog.insert(witness);
         }

@@ -6,6 +6,7 @@
 //! (a *round*). Within a network the held witnesses are always a prefix of its order, which is
 //! what makes "keep the first 32" associative; the property tests at the end hold it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -18,9 +19,28 @@ use crate::statement::{Class, MailId, Statement};
 /// Most sightings, and apart from them most opinions, under one key (DESIGN 4.1).
 pub const ENTRY_CLASS_MAX: usize = 32;
 
-/// Most opinions on the shelf ([`Shelved`]): as many as an answer has room for, so that a fifth of
-/// a thousand trusted sites that turn leave room for the others.
-const SHELF_OPINIONS_MAX: usize = 256;
+/// Most opinions of sites that count ([`Shelved`]): as many as an answer has room for, so that a
+/// fifth of a thousand trusted sites that turn leave room for the others.
+const COUNTING_OPINIONS_MAX: usize = 256;
+
+/// On which shelf a site's statements are kept, in the eyes of the node that keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shelf {
+    /// It counts by itself.
+    Counting,
+    /// Vouches lead to it, too few to count by itself.
+    Newcomers,
+}
+
+impl Shelf {
+    /// Most statements of a class, those in the entry included.
+    fn room(self, class: Class) -> usize {
+        match (self, class) {
+            (Self::Counting, Class::Opinion) => COUNTING_OPINIONS_MAX,
+            _ => ENTRY_CLASS_MAX,
+        }
+    }
+}
 
 /// Where a site was observed, for diversity: a number for its address prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,43 +200,76 @@ impl Entry {
     }
 }
 
-/// An entry with a *shelf* beside it: what the entry had no place for, of sites that this node
-/// trusts. Anybody can fill an entry from as many networks as it has places; the shelf he can't.
-/// It is each node's own and no part of what nodes compare.
+/// Whose statements are kept on which shelf.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelves(HashMap<SiteId, Shelf>);
+
+impl Shelves {
+    /// Who is said to count and to be a newcomer, as in two networks, counts.
+    pub(crate) fn new(sites: impl IntoIterator<Item = (SiteId, Shelf)>) -> Self {
+        let mut shelves = HashMap::new();
+        for (site, shelf) in sites {
+            let known = shelves.entry(site).or_insert(shelf);
+            *known = shelf.min(*known);
+        }
+        Self(shelves)
+    }
+
+    pub(crate) fn of(&self, site: &SiteId) -> Option<Shelf> {
+        self.0.get(site).copied()
+    }
+}
+
+/// An entry with two *shelves* beside it: what the entry had no place for, of sites that this node
+/// trusts, and of those that are newcomers to it. Anybody can fill an entry from as many networks
+/// as it has places; the shelves he can't. They are each node's own and no part of what nodes
+/// compare.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelved {
     entry: Entry,
-    shelf: Entry,
+    counting: Entry,
+    newcomers: Entry,
 }
 
 impl Shelved {
-    /// Adds one witness; gives what neither entry nor shelf has a place for.
+    /// Adds one witness; gives what there is no place for any more.
     pub(crate) fn insert(
         &mut self,
         witness: Arc<Witness>,
-        trusted: impl Fn(&SiteId) -> bool,
-    ) -> Option<Arc<Witness>> {
-        let cut = self.entry.insert(witness)?;
-        match (trusted(&cut.statement.site), cut.statement.class()) {
-            (false, _) => Some(cut),
-            // Of trusted sites as many sightings as without the shelf: it makes up for what
-            // strangers push out, and shifts no balance between silence and reports.
-            (true, Class::Sighting) if self.trusted_sightings(trusted) >= ENTRY_CLASS_MAX => {
-                Some(cut)
-            }
-            (true, Class::Sighting) => self.shelf.insert(cut),
-            (true, Class::Opinion) => self.shelf.insert_up_to(cut, SHELF_OPINIONS_MAX),
+        shelves: &Shelves,
+    ) -> SmallVec<[Arc<Witness>; 2]> {
+        let came = shelves.of(&witness.statement.site);
+        let class = witness.statement.class();
+        let mut gone = SmallVec::new();
+        let Some(cut) = self.entry.insert(witness) else { return gone };
+        let left = shelves.of(&cut.statement.site);
+        match left {
+            Some(shelf) => gone.extend(self.shelf(shelf).insert_up_to(cut, usize::MAX)),
+            None => gone.push(cut),
+        }
+        // As many as without the shelf: it makes up for what strangers push out, and shifts no
+        // balance between silence and reports.
+        for shelf in [left, came.filter(|_| came != left)].into_iter().flatten() {
+            let of = |one: &&Arc<Witness>| {
+                one.statement.class() == class && shelves.of(&one.statement.site) == Some(shelf)
+            };
+            let in_entry = self.entry.iter().filter(of).count();
+            let room = shelf.room(class).saturating_sub(in_entry);
+            gone.extend(self.shelf(shelf).bound(class, room));
+        }
+        gone
+    }
+
+    fn shelf(&mut self, shelf: Shelf) -> &mut Entry {
+        match shelf {
+            Shelf::Counting => &mut self.counting,
+            Shelf::Newcomers => &mut self.newcomers,
         }
     }
 
-    fn trusted_sightings(&self, trusted: impl Fn(&SiteId) -> bool) -> usize {
-        let seen = self.iter().filter(|one| one.statement.class() == Class::Sighting);
-        seen.filter(|one| trusted(&one.statement.site)).count()
-    }
-
-    /// All witnesses: those of the entry, then those on the shelf.
+    /// All witnesses: those of the entry, then those on the shelves.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Witness>> {
-        self.entry.iter().chain(self.shelf.iter())
+        self.entry.iter().chain(self.counting.iter()).chain(self.newcomers.iter())
     }
 
     /// What all nodes agree on.
@@ -225,13 +278,14 @@ impl Shelved {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entry.is_empty() && self.shelf.is_empty()
+        self.iter().next().is_none()
     }
 
     /// Takes out one witness, wherever it is.
     pub(crate) fn remove(&mut self, slot: &Slot) {
-        self.entry.remove(slot);
-        self.shelf.remove(slot);
+        for held in [&mut self.entry, &mut self.counting, &mut self.newcomers] {
+            held.remove(slot);
+        }
     }
 }
 
@@ -339,24 +393,53 @@ mod tests {
     }
 
     #[test]
-    fn what_trusted_sites_say_outlasts_a_flood_from_as_many_networks() {
-        for opinion in [false, true] {
+    fn what_known_sites_say_outlasts_a_flood_from_as_many_networks() {
+        for (opinion, shelf) in [
+            (false, Shelf::Counting),
+            (true, Shelf::Counting),
+            (false, Shelf::Newcomers),
+            (true, Shelf::Newcomers),
+        ] {
             let honest: Vec<_> =
                 (0..3u8).map(|site| witness(site, u64::from(site), 9, 0, 1, opinion)).collect();
             let mut held = Shelved::default();
-            let trusted = |site: &SiteId| site.0[0] < 3;
-            held.insert(Arc::clone(&honest[0]), trusted);
+            let shelves = Shelves::new((0..3).map(|site| (SiteId([site; 32]), shelf)));
+            held.insert(Arc::clone(&honest[0]), &shelves);
             // Earlier, and each from a network of its own.
             for network in 0..10_000 {
-                held.insert(witness(200, 100 + network, 1, network, 1, opinion), trusted);
+                held.insert(witness(200, 100 + network, 1, network, 1, opinion), &shelves);
             }
-            held.insert(Arc::clone(&honest[1]), trusted);
-            held.insert(Arc::clone(&honest[2]), trusted);
+            held.insert(Arc::clone(&honest[1]), &shelves);
+            held.insert(Arc::clone(&honest[2]), &shelves);
             let kept = |one: &&Arc<Witness>| held.iter().any(|other| other == *one);
             assert_eq!(honest.iter().filter(kept).count(), 3);
             assert_eq!(held.iter().count(), ENTRY_CLASS_MAX + 3);
-            assert!(!held.entry().iter().any(|one| trusted(&one.statement.site)));
+            assert!(!held.entry().iter().any(|one| shelves.of(&one.statement.site).is_some()));
         }
+    }
+
+    #[test]
+    fn newcomers_and_strangers_take_no_place_of_those_who_count() {
+        let site = |at: u8| SiteId([at; 32]);
+        let of = |at: u8| if at < 40 { Shelf::Counting } else { Shelf::Newcomers };
+        let shelves = Shelves::new((0..80).map(|at| (site(at), of(at))));
+        let said = |at: u8| witness(at, u64::from(at), u32::from(at % 7), 0, 1, false);
+        let held_after = |strangers: u8| {
+            let mut held = Shelved::default();
+            let mut gone = 0;
+            for at in (0..80u8).chain(100..100 + strangers) {
+                gone += held.insert(said(at), &shelves).len();
+            }
+            assert_eq!(held.iter().count() + gone, 80 + usize::from(strangers));
+            let mut known: Vec<SiteId> =
+                held.iter().map(|one| one.statement.site).filter(|of| of.0[0] < 80).collect();
+            known.sort_unstable();
+            known
+        };
+        let alone = held_after(0);
+        let counting = alone.iter().filter(|of| of.0[0] < 40).count();
+        assert_eq!((counting, alone.len()), (ENTRY_CLASS_MAX, 2 * ENTRY_CLASS_MAX));
+        assert_eq!(held_after(100), alone, "the same are held, whoever comes");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use delivery::{Delivery, Stage};
 pub use digest::{
     Digest, Engine, FINGERPRINT_VERSION, Key, Nilsimsa, SALT_OVERLAP_SECS, SALT_SECS, SaltEpoch,
 };
-pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Slot, Witness};
+pub use entry::{ENTRY_CLASS_MAX, Entry, Network, Shelf, Slot, Witness};
 pub use feature::Feature;
 pub use identity::{Identity, IdentityError, SiteId};
 pub use judgement::{Conclusion, Judgement, Term, judge};

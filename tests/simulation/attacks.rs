@@ -5,7 +5,7 @@ use novacula_catalog::node::wire::{
     Standing, Tag,
 };
 use novacula_catalog::node::{Config, Event, Group, PrefixBits};
-use novacula_catalog::{ENTRY_CLASS_MAX, Epoch, Identity, Key, Time};
+use novacula_catalog::{ENTRY_CLASS_MAX, Epoch, Identity, Key, Shelf, Time};
 use novacula_tests::simulation::hostile::{NOW, Peer, Target};
 
 fn peers(count: u16) -> Vec<Peer> {
@@ -350,7 +350,7 @@ fn three_outlast_a_flood(opinions: bool) {
     let mut target = Target::new(&peers, config);
     let (flood, rest) = peers.split_at(usize::from(FLOOD));
     let (honest, asker) = (&rest[..3], &rest[3]);
-    let sites = honest.iter().map(|peer| peer.site.site()).collect();
+    let sites = honest.iter().map(|peer| (peer.site.site(), Shelf::Counting)).collect();
     target.event(Event::Trusted { sites });
     let back = Time(NOW.0 - 24 * 3600).epoch();
     let say = |target: &mut Target, peer: &Peer, epoch, opinion| {

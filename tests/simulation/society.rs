@@ -13,7 +13,7 @@ use novacula_agent::replay::{Protocol, Row, say};
 use novacula_agent::{Circumstances, decide};
 use novacula_catalog::{
     Catalog, Digest, Engine, Facts, Ground, Hindsight, Judgement, Match, Network, Opinion, Probe,
-    Rates, Site, SiteId, Statement, Time, Trust, Walk, Witness, judge,
+    Rates, Shelf, Site, SiteId, Statement, Time, Trust, Walk, Witness, judge,
 };
 use novacula_client::Verdict;
 
@@ -128,7 +128,8 @@ pub struct Society {
     pub revokes: Vec<(usize, u64)>,
     seed: u64,
     catalog: Catalog,
-    shelf: Catalog,
+    /// What is kept apart of who counts for a holder, and of newcomers to him.
+    shelves: [Catalog; 2],
     rng: fastrand::Rng,
 }
 
@@ -160,7 +161,7 @@ impl Society {
             revokes: Vec::new(),
             seed,
             catalog: Catalog::new(SiteId([0; 32]), usize::MAX),
-            shelf: Catalog::new(SiteId([0; 32]), usize::MAX),
+            shelves: [0; 2].map(|_| Catalog::new(SiteId([0; 32]), usize::MAX)),
             rng: rng.fork(),
         };
         for index in 0..size.sites {
@@ -253,7 +254,7 @@ impl Society {
 
     /// Everything happens. Honest sites for which `turned` holds say nothing of their own.
     pub fn run(&mut self, turned: &HashSet<usize>) -> Outcome {
-        self.shelf.trust((0..self.members.len()).map(id));
+        self.shelves[0].trust((0..self.members.len()).map(|at| (id(at), Shelf::Counting)));
         let mut queue: BinaryHeap<Reverse<(u64, Event)>> = BinaryHeap::new();
         for (at, row) in self.rows.iter().enumerate() {
             queue.push(Reverse((row.time_secs, Event::Mail(at))));
@@ -270,7 +271,7 @@ impl Society {
             let now = Time(now_secs);
             if now_secs >= expired + EXPIRE_SECS {
                 self.catalog.expire(now);
-                self.shelf.expire(now);
+                self.shelves.iter_mut().for_each(|shelf| shelf.expire(now));
                 expired = now_secs;
             }
             match event {
@@ -299,27 +300,27 @@ impl Society {
         Probe::new(&[digest(&self.rows[row].campaign)], None, now)
     }
 
-    /// A statement goes to the six holders of its key; who of them trusts its site keeps it apart
-    /// from what anybody can say.
+    /// A statement goes to the six holders of its key; for whom of them its site counts or is a
+    /// newcomer keeps it apart from what anybody can say.
     fn keep(&mut self, witness: Witness) {
         let Statement { site, epoch, .. } = witness.statement;
         let now = epoch.start();
         let first = witness.statement.keys().first().map_or(0, |key| key.0);
-        let trusted = (0..REPLICAS as u64).any(|number| {
+        let shelf = (0..REPLICAS as u64).filter_map(|number| {
             let holder = blake3::hash(&[first.to_le_bytes(), number.to_le_bytes()].concat());
             let holder = usize::from(holder.as_bytes()[0]) << 8 | usize::from(holder.as_bytes()[1]);
-            self.members[holder % self.honest].trust.counts(&site, now)
+            self.members[holder % self.honest].trust.shelf(&site, now)
         });
-        match trusted {
-            true => self.shelf.insert(witness),
-            false => self.catalog.insert(witness),
+        match shelf.min() {
+            Some(Shelf::Counting) => self.shelves[0].insert(witness),
+            Some(Shelf::Newcomers) => self.shelves[1].insert(witness),
+            None => self.catalog.insert(witness),
         };
     }
 
     fn matches(&self, probe: &Probe) -> Vec<Match> {
-        let mut matches = self.shelf.matches(probe);
-        matches.extend(self.catalog.matches(probe));
-        matches
+        let catalogs = self.shelves.iter().chain([&self.catalog]);
+        catalogs.flat_map(|catalog| catalog.matches(probe)).collect()
     }
 
     /// One site judges a mail, and learns from what became of it.

@@ -49,7 +49,7 @@ impl Agent {
         let view = network.view(0).await?;
         let trust = &self.settings().trust;
         // Home is one of them.
-        let counting = trust.counting(Time::now()).len().saturating_sub(1);
+        let counting = trust.counting(Time::now()).saturating_sub(1);
         let open = !network.config.is_closed();
         Some(network_state(&view, open.then_some(counting), self.weights.vouched().len()))
     }

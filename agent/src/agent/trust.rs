@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use novacula_catalog::node::{Invite, Keep};
 use novacula_catalog::store::{LoadedNetwork, Save, SaveNetwork, SaveSide, Side};
 use novacula_catalog::{
-    Hindsight, Identity, Judgement, Kind, Match, Probe, Records, SiteId, Time, Trust,
+    Hindsight, Identity, Judgement, Kind, Match, Probe, Records, Shelf, SiteId, Time, Trust,
     VOUCH_RENEW_SECS, VouchList, Walk,
 };
 use novacula_client::{Introducer, SiteTrust, TrustReply};
@@ -88,11 +88,12 @@ pub(super) struct Weighed {
 }
 
 impl Weighed {
-    /// Sites whose word counts by itself in either network: a place is kept for what they say.
-    pub(super) fn counting(&self, networks: &Networks, now: Time) -> Vec<SiteId> {
+    /// Sites of either network that a place is kept for.
+    pub(super) fn shelves(&self, networks: &Networks, now: Time) -> Vec<(SiteId, Shelf)> {
         let members = networks.iter().flat_map(super::networks::Network::counting);
-        let group = self.group.iter().flat_map(|trust| trust.counting(now));
-        self.main.counting(now).into_iter().chain(group).chain(members).collect()
+        let members = members.map(|site| (site, Shelf::Counting));
+        let group = self.group.iter().flat_map(|trust| trust.shelves(now));
+        self.main.shelves(now).into_iter().chain(group).chain(members).collect()
     }
 }
 
@@ -279,7 +280,7 @@ impl Weights {
         let mut sites: Vec<SiteTrust> = all.iter().map(explain).collect();
         sites.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.site.cmp(&b.site)));
         // Home is one of them.
-        let counting = trust.counting(now).len().saturating_sub(1);
+        let counting = trust.counting(now).saturating_sub(1);
         sites.truncate(SITES_SHOWN_MAX);
         TrustReply { counting, sites }
     }

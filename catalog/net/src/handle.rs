@@ -7,7 +7,7 @@ use novacula_catalog::node::{
     Acceptance, Completeness, Counters, Invite, InviteSecret, Keep, NodeId, PeerView, Status,
     Unanswered, Why,
 };
-use novacula_catalog::{Probe, SiteId, Witness};
+use novacula_catalog::{Probe, Shelf, SiteId, Witness};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counts::DriverCounts;
@@ -71,7 +71,7 @@ pub(crate) enum Ask {
     },
     Publish(Vec<u8>),
     Vouch(Vec<u8>),
-    Trusted(Vec<SiteId>),
+    Trusted(Vec<(SiteId, Shelf)>),
     Invites(Vec<Invite>),
     Accept {
         to: NodeId,
@@ -130,7 +130,7 @@ impl Handle {
 
     /// Says which sites count. False when there was no room.
     #[must_use]
-    pub fn trust(&self, sites: Vec<SiteId>) -> bool {
+    pub fn trust(&self, sites: Vec<(SiteId, Shelf)>) -> bool {
         self.asks.try_send(Ask::Trusted(sites)).is_ok()
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::clock::Time;
-use crate::entry::Witness;
+use crate::entry::{Shelf, Witness};
 use crate::identity::SiteId;
 use crate::matching::Probe;
 use crate::node::host::NodeId;
@@ -192,10 +192,11 @@ pub enum Event {
         /// A [`crate::VouchList`], signed.
         signed: Vec<u8>,
     },
-    /// The agent says which sites count for it: what they state is kept when others fill a key.
+    /// The agent says which sites count for it, and which are newcomers: what they state is kept
+    /// when others fill a key.
     Trusted {
         /// All of them.
-        sites: Vec<SiteId>,
+        sites: Vec<(SiteId, Shelf)>,
     },
     /// The agent says which invitations the site gave: all of them.
     Invites {

@@ -6,12 +6,12 @@
 //! Key decision: who fills the store loses first. At the bound the newest record of the network
 //! with the most records goes, so a flood pushes out itself and not what honest sites said.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::digest::Key;
-use crate::entry::{Network, Shelved, Witness};
+use crate::entry::{Network, Shelf, Shelved, Shelves, Witness};
 use crate::identity::SiteId;
 use crate::node::config::REPLICAS;
 use crate::node::wire::{POINTERS_MAX, Pointer, Tag};
@@ -62,7 +62,7 @@ pub(crate) struct Replica {
     shares: HashMap<Network, Share>,
     heaviest: Network,
     sites: HashMap<SiteId, u64>,
-    trusted: HashSet<SiteId>,
+    shelves: Shelves,
     records: usize,
     records_max: usize,
     bodies_max: usize,
@@ -109,7 +109,7 @@ impl Replica {
             shares: HashMap::new(),
             heaviest: Network::HOME,
             sites: HashMap::new(),
-            trusted: HashSet::new(),
+            shelves: Shelves::default(),
             records: 0,
             records_max: records_max.max(1),
             bodies_max,
@@ -118,8 +118,8 @@ impl Replica {
     }
 
     /// From now on what these sites state keeps a place of its own under each key.
-    pub(crate) fn trust(&mut self, sites: Vec<SiteId>) {
-        self.trusted = sites.into_iter().collect();
+    pub(crate) fn trust(&mut self, sites: Vec<(SiteId, Shelf)>) {
+        self.shelves = Shelves::new(sites);
     }
 
     /// Records held.
@@ -189,16 +189,13 @@ impl Replica {
             self.remove(key, &known);
         }
         let held = self.keys.entry(key).or_default();
-        let trusted = &self.trusted;
-        match held.entry.insert(Arc::clone(record), |site| trusted.contains(site)) {
-            Some(cut) if Arc::ptr_eq(&cut, record) => {
-                self.dropped += 1;
-                return Taken::Full;
-            }
-            Some(cut) => self.uncount(key, &cut),
-            None => {}
-        }
+        let gone = held.entry.insert(Arc::clone(record), &self.shelves);
         self.count(key, record);
+        gone.iter().for_each(|one| self.uncount(key, one));
+        if gone.iter().any(|one| Arc::ptr_eq(one, record)) {
+            self.dropped += 1;
+            return Taken::Full;
+        }
         let mut taken = Taken::New;
         while self.records > self.records_max {
             let gone = self.evict();
@@ -319,7 +316,7 @@ impl Replica {
 
     /// What is known under the keys whose bit is set in `ask`, without what the asker knows.
     pub(crate) fn pointers(&self, keys: &[Key], ask: u64, known: &[Tag]) -> Vec<Pointer> {
-        let mut found: Vec<Pointer> = Vec::new();
+        let mut found: Vec<(Option<Shelf>, Pointer)> = Vec::new();
         let mut index: HashMap<Tag, usize> = HashMap::new();
         for (at, key) in keys.iter().enumerate().filter(|(at, _)| ask >> at & 1 != 0) {
             for record in self.keys.get(key).into_iter().flat_map(|held| held.entry.iter()) {
@@ -331,17 +328,17 @@ impl Replica {
                 let slot = *index.entry(tag).or_insert_with(|| {
                     let opinion = record.statement.class() == Class::Opinion;
                     let here = self.bodies.contains_key(&tag);
-                    let trusted = self.trusted.contains(&record.statement.site);
-                    found.push(Pointer { tag, home, opinion, here, trusted, under: 0 });
+                    let shelf = self.shelves.of(&record.statement.site);
+                    let trusted = shelf.is_some();
+                    found.push((shelf, Pointer { tag, home, opinion, here, trusted, under: 0 }));
                     found.len() - 1
                 });
-                found[slot].under |= 1 << at;
+                found[slot].1.under |= 1 << at;
             }
         }
-        if found.len() > POINTERS_MAX {
-            found.sort_by_key(Pointer::rank);
-            found.truncate(POINTERS_MAX);
-        }
-        found
+        // Who counts before newcomers: the asker follows so many of either as he has places.
+        found.sort_by_key(|(shelf, pointer)| (shelf.is_none(), *shelf, pointer.rank()));
+        found.truncate(POINTERS_MAX);
+        found.into_iter().map(|(_, pointer)| pointer).collect()
     }
 }

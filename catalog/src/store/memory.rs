@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::{Epoch, Time};
 use crate::digest::Key;
-use crate::entry::{Network, Shelved, Slot, Witness};
+use crate::entry::{Network, Shelf, Shelved, Shelves, Slot, Witness};
 use crate::identity::SiteId;
 use crate::matching::{Match, Probe, compare};
 use crate::statement::{Class, MailId};
@@ -36,7 +36,7 @@ type Age = (bool, Class, Epoch, Slot);
 pub struct Catalog {
     home: SiteId,
     entries: HashMap<Key, Shelved>,
-    trusted: HashSet<SiteId>,
+    shelves: Shelves,
     by_name: HashMap<Name, Arc<Witness>>,
     by_age: BTreeSet<Age>,
     statements_max: usize,
@@ -51,7 +51,7 @@ impl Catalog {
         Self {
             home,
             entries: HashMap::new(),
-            trusted: HashSet::new(),
+            shelves: Shelves::default(),
             by_name: HashMap::new(),
             by_age: BTreeSet::new(),
             statements_max: statements_max.max(1),
@@ -96,8 +96,7 @@ impl Catalog {
         }
         let witness = Arc::new(witness);
         for key in witness.statement.keys() {
-            let trusted = |site: &SiteId| self.trusted.contains(site);
-            self.entries.entry(*key).or_default().insert(Arc::clone(&witness), trusted);
+            self.entries.entry(*key).or_default().insert(Arc::clone(&witness), &self.shelves);
         }
         self.opinions += usize::from(witness.statement.class() == Class::Opinion);
         self.by_age.insert(self.age_of(&witness));
@@ -120,8 +119,8 @@ impl Catalog {
 
     /// From now on what these sites say keeps a place of its own under each key, whoever fills
     /// the others.
-    pub fn trust(&mut self, sites: impl IntoIterator<Item = SiteId>) {
-        self.trusted = sites.into_iter().collect();
+    pub fn trust(&mut self, sites: impl IntoIterator<Item = (SiteId, Shelf)>) {
+        self.shelves = Shelves::new(sites);
     }
 
     /// Every statement about the same mail, by the rule of match.

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Time;
+use crate::entry::Shelf;
 use crate::identity::SiteId;
 
 pub use hindsight::{CONFIRMING_NETWORKS, Hindsight, REVOKING_NETWORKS};
@@ -32,6 +33,9 @@ pub use walk::{ESTABLISHED_MIN, INTRODUCER_MAX, Standing, Walk};
 /// What a site must weigh to count by itself; below it is a newcomer. A full standing falls there
 /// after five contradictions, and after two its word alone passes no threshold.
 pub const NEWCOMER_BELOW: f64 = 0.5;
+/// What a newcomer must weigh for a place to be kept for what it states (a choice: ten of such say
+/// as much as one site, and sixty names that one newcomer vouches for weigh a hundredth each).
+const HEARD_MIN: f64 = 0.1;
 /// What all newcomers together weigh, in sites (DESIGN 4.3: at most one).
 pub const NEWCOMERS: f64 = 0.5;
 
@@ -187,20 +191,29 @@ impl Trust {
         self.configured.keys().copied()
     }
 
-    /// True where a site counts by itself and does not revoke everything: what it states is kept a
-    /// place for.
+    /// Whether a place is kept for what a site states, and which: where it counts by itself and does
+    /// not revoke everything, or is heard with all other newcomers.
     #[must_use]
-    pub fn counts(&self, site: &SiteId, now: Time) -> bool {
+    pub fn shelf(&self, site: &SiteId, now: Time) -> Option<Shelf> {
         let place = self.place(site, now);
-        place.weight >= NEWCOMER_BELOW
-            && place.ground != Ground::Newcomer
-            && self.revokes_rarely(site, now)
+        if place.weight < HEARD_MIN || !self.revokes_rarely(site, now) {
+            return None;
+        }
+        let counts = place.weight >= NEWCOMER_BELOW && place.ground != Ground::Newcomer;
+        Some(if counts { Shelf::Counting } else { Shelf::Newcomers })
     }
 
-    /// All such sites, home too.
+    /// All sites that a place is kept for, home too.
     #[must_use]
-    pub fn counting(&self, now: Time) -> Vec<SiteId> {
-        self.known().into_iter().filter(|site| self.counts(site, now)).collect()
+    pub fn shelves(&self, now: Time) -> Vec<(SiteId, Shelf)> {
+        let of = |site: SiteId| Some((site, self.shelf(&site, now)?));
+        self.known().into_iter().filter_map(of).collect()
+    }
+
+    /// How many sites count by themselves, home too.
+    #[must_use]
+    pub fn counting(&self, now: Time) -> usize {
+        self.shelves(now).iter().filter(|(_, shelf)| *shelf == Shelf::Counting).count()
     }
 
     /// How many sites there are of each ground, strangers not counted.

@@ -86,14 +86,14 @@ impl Agent {
     /// Tells the catalog who counts, and each network who counts there.
     pub(in super::super) fn tell_trust(&self, weighed: &Weighed) {
         let now = Time::now();
-        self.state().catalog.trust(weighed.counting(&self.networks, now));
+        self.state().catalog.trust(weighed.shelves(&self.networks, now));
         for (network, handle) in self.networks.on() {
             let trust = match network.side() {
                 Side::Main => Some(&weighed.main),
                 Side::Group => weighed.group.as_ref(),
             };
             // Without room it is said again when the weights change next.
-            let _ = trust.is_none_or(|trust| handle.trust(trust.counting(now)));
+            let _ = trust.is_none_or(|trust| handle.trust(trust.shelves(now)));
         }
     }
 

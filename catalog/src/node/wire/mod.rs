@@ -212,7 +212,7 @@ pub struct Pointer {
     pub opinion: bool,
     /// The answerer holds it whole.
     pub here: bool,
-    /// The answerer trusts who made it.
+    /// Who made it counts for the answerer, or is a newcomer to him.
     pub trusted: bool,
     /// Bit i: found under the i-th key of the request.
     pub under: u64,
