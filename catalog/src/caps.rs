@@ -12,15 +12,17 @@ use crate::identity::SiteId;
 use crate::rates::Rates;
 use crate::trust::{Ground, NEWCOMERS, Place};
 
-/// What introduced sites may say at most of a mail that was seen at few places, as a share of the
-/// threshold.
+/// What introduced sites, and those vouched for, may say at most of a mail that was seen at few
+/// places, as a share of the threshold.
 const FEW_PLACES: f64 = 0.9;
 
 /// With whom a site is bounded together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// A site that was named at home.
+    /// A site that the configuration names, or home.
     Named(SiteId),
+    /// A site that home vouches for.
+    Friend(SiteId),
     /// A branch of this site's vouch tree.
     Branch(SiteId),
     /// All newcomers.
@@ -32,6 +34,7 @@ impl Part {
         match place.ground {
             Ground::Newcomer => Self::Newcomers,
             Ground::Introduced => Self::Branch(place.branch),
+            Ground::Vouched => Self::Friend(place.branch),
             _ => Self::Named(place.branch),
         }
     }
@@ -42,6 +45,8 @@ impl Part {
 pub(crate) struct Few {
     /// The mail was seen at too few places for introduced sites.
     pub(crate) places: bool,
+    /// At too few even for those whom home vouches for.
+    pub(crate) friends: bool,
     /// Too few sites that were named at home report it.
     pub(crate) named: bool,
 }
@@ -71,15 +76,16 @@ pub(crate) fn capped_sum(
     }
     let report_nats = f64::ln(rates.report_if_spam / rates.report_if_wanted);
     let site_nats = report_nats.max(rates.trap_nats).max(rates.revoke_nats);
-    let (mut near, mut far) = (0.0, 0.0);
+    let (mut near, mut friends, mut far) = (0.0, 0.0, 0.0);
     for (part, nats) in parts {
         match part {
             Part::Named(_) => near += nats.clamp(-site_nats, site_nats),
+            Part::Friend(_) => friends += nats.clamp(-site_nats, site_nats),
             Part::Branch(_) => far += nats.clamp(-site_nats, site_nats),
             Part::Newcomers => far += nats.clamp(-report_nats * NEWCOMERS, report_nats * NEWCOMERS),
         }
     }
     let most = |few: bool| if few { FEW_PLACES * rates.threshold_nats } else { f64::INFINITY };
-    let sum = near.min(most(few.named)) + far.min(most(few.places));
-    sum.min(most(few.named && few.places))
+    let sum = (near + friends).min(most(few.named)) + far.min(most(few.places));
+    sum.min(near + most(few.friends)).min(most(few.named && few.places))
 }

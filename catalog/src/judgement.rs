@@ -172,14 +172,16 @@ pub fn judge(
             let (site, ground) = (Some(*site), Some(place.ground));
             terms.push(Term { site, what, copies, trust: place.weight, ground, nats });
             reports += u32::from(slot == FOR);
-            named += u32::from(slot == FOR && matches!(part, Part::Named(_)));
+            named += u32::from(slot == FOR && matches!(part, Part::Named(_) | Part::Friend(_)));
             revokes += u32::from(slot == AGAINST);
         }
     }
     let filters = pooled_filters(matches, trust, rates, now);
     terms.extend(filters.map(|nats| Term::of_none("filters", nats)));
+    let places = spread.sites.min(spread.networks);
     let few = Few {
-        places: spread.sites.min(spread.networks) < trust.places_needed(),
+        places: places < trust.places_needed(),
+        friends: places < trust.places_needed_of_friends(),
         named: named < rates.named_reports_min,
     };
     let others = rates.prior_nats + filters.unwrap_or(0.0);

@@ -253,8 +253,15 @@ impl Trust {
     /// [`PLACES_MIN`] to [`PLACES_MAX`].
     #[must_use]
     pub fn places_needed(&self) -> u32 {
+        self.places.unwrap_or(self.places_needed_of_friends().max(PLACES_MIN))
+    }
+
+    /// The same for those whom home itself vouches for: in a small network the word of one of them
+    /// suffices, in a large one he must not be the only one who saw the mail.
+    #[must_use]
+    pub fn places_needed_of_friends(&self) -> u32 {
         let sites = u32::try_from(self.walk.established()).unwrap_or(u32::MAX);
-        self.places.unwrap_or((sites / SITES_A_PLACE).clamp(PLACES_MIN, PLACES_MAX))
+        (sites / SITES_A_PLACE).min(PLACES_MAX)
     }
 
     /// The weight of `site` now, and why.
@@ -454,6 +461,21 @@ mod tests {
                 .for_each(|at| habitual.records_mut().spoke(site(names[at]), Opinion::Revoke, NOW));
         }
         assert_eq!(judged(&habitual, &matches).conclusion, Conclusion::Spam);
+    }
+
+    #[test]
+    fn in_a_large_network_a_friend_convicts_no_mail_that_nobody_else_saw() {
+        let judged = |friends: u32, matches: &[Match]| {
+            let own: BTreeSet<SiteId> =
+                (0..friends).map(|at| SiteId([u8::try_from(at).unwrap() + b'A'; 32])).collect();
+            let walk = Walk::over(site('H'), &own, |_| &[], |_| false);
+            judged(&Trust::home_only(site('H')).with_vouches(own, walk), matches).conclusion
+        };
+        let two = [seen('A', 1, 1), said('A', 1, Opinion::Report)];
+        let three = [&two[..], &[seen('B', 2, 1)]].concat();
+        assert_eq!(judged(60, &two), Conclusion::Spam, "here one of them suffices");
+        assert_ne!(judged(100, &two), Conclusion::Spam, "100 sites by 32 a place are three places");
+        assert_eq!(judged(100, &three), Conclusion::Spam);
     }
 
     #[test]
