@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use novacula_catalog::node::{
-    Completeness, Group, HostCertificate, MemberRecord, NodeId, Observation,
+    Completeness, Group, HostCertificate, MemberRecord, NodeId, Observation, Purpose,
 };
 use novacula_catalog::{
     Class, Identity, Key, MailId, Match, Probe, SiteId, Statement, Time, Witness,
@@ -195,4 +195,23 @@ pub fn recall_of(world: &World, since_ms: u64, of: impl Fn(&Asked) -> bool) -> R
     let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(0);
     (sum.median_ms, sum.p99_ms) = (at(50), at(99));
     sum
+}
+
+impl World {
+    /// Bytes of frames that all nodes sent for a purpose.
+    #[must_use]
+    pub fn bytes(&self, purpose: Purpose) -> u64 {
+        let nodes = self.sites.iter().filter_map(|site| site.node.as_ref());
+        nodes.map(|node| node.counters().sent(purpose)).sum()
+    }
+
+    /// A counter, summed over all nodes.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        let nodes = self.sites.iter().filter_map(|site| site.node.as_ref());
+        let of = |list: Vec<(&'static str, &'static str, u64)>| {
+            list.into_iter().find(|one| one.0 == name).map_or(0, |one| one.2)
+        };
+        nodes.map(|node| of(node.counters().list())).sum()
+    }
 }

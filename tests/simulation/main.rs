@@ -12,6 +12,7 @@ mod attacks;
 mod floods;
 mod invites;
 mod lies;
+mod restarts;
 mod shelf;
 mod vouches;
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use novacula_catalog::Time;
 use novacula_catalog::node::{
-    Action, CallId, Event, Failure, GossipId, Group, Keep, NodeId, Now, Purpose, QueryId,
-    RequestId, Topic,
+    Action, CallId, Event, Failure, GossipId, Group, Keep, NodeId, Now, QueryId, RequestId, Topic,
 };
 
 use super::agent::Asked;
@@ -68,6 +67,7 @@ pub(super) enum What {
     Failed { request: RequestId, why: Failure },
     Gossip { from: NodeId, topic: Topic, frame: Arc<[u8]> },
     Disconnected { peer: NodeId },
+    Listens,
     Turn,
 }
 
@@ -99,6 +99,9 @@ impl Ord for Due {
         (self.at_ms, self.order).cmp(&(other.at_ms, other.order))
     }
 }
+
+/// How long after a node's first tick its driver says where it listens, in milliseconds.
+const LISTENS_MS: u64 = 2;
 
 /// When the simulation begins.
 const START: Time = Time(1_800_000_000);
@@ -197,6 +200,7 @@ impl World {
         self.sites[site].boot(&group, &verifier, bootstrap, now, &mut self.rng);
         let first = self.now_ms + self.rng.u64(1..1000);
         self.push(first, site, What::Tick);
+        self.push(first + LISTENS_MS, site, What::Listens);
     }
 
     /// Starts all nodes, which know the first only, one after another.
@@ -319,6 +323,10 @@ impl World {
                 self.event(to, Event::Gossip { from, id, topic, frame: frame.to_vec() });
             }
             What::Disconnected { peer } => self.event(to, Event::Disconnected { peer }),
+            What::Listens => {
+                let addresses = vec![self.sites[to].address.to_string()];
+                self.event(to, Event::Addresses { addresses });
+            }
             What::Turn => {}
         }
     }
@@ -431,8 +439,12 @@ impl World {
         }
     }
 
-    /// Gossip reaches everybody on the same side, each by several ways, at his own time.
+    /// Gossip reaches everybody on the same side, each by several ways, at his own time; of who has
+    /// no connection, nobody.
     fn spread(&mut self, site: usize, topic: Topic, frame: &[u8]) {
+        if !self.links.iter().any(|(a, b)| *a == site || *b == site) {
+            return;
+        }
         let frame: Arc<[u8]> = frame.into();
         let from = self.sites[site].host();
         for other in 0..self.sites.len() {
@@ -473,22 +485,5 @@ impl World {
                 disk.members.remove(&node);
             }
         }
-    }
-
-    /// Bytes of frames that all nodes sent for a purpose.
-    #[must_use]
-    pub fn bytes(&self, purpose: Purpose) -> u64 {
-        let nodes = self.sites.iter().filter_map(|site| site.node.as_ref());
-        nodes.map(|node| node.counters().sent(purpose)).sum()
-    }
-
-    /// A counter, summed over all nodes.
-    #[must_use]
-    pub fn count(&self, name: &str) -> u64 {
-        let nodes = self.sites.iter().filter_map(|site| site.node.as_ref());
-        let of = |list: Vec<(&'static str, &'static str, u64)>| {
-            list.into_iter().find(|one| one.0 == name).map_or(0, |one| one.2)
-        };
-        nodes.map(|node| of(node.counters().list())).sum()
     }
 }

@@ -122,6 +122,12 @@ pub enum Event {
         /// The peer.
         peer: NodeId,
     },
+    /// The peer's program ended and was started anew, and all connections with the one before are
+    /// gone. After [`Event::Disconnected`].
+    Restarted {
+        /// The peer.
+        peer: NodeId,
+    },
     /// A dial asked for by [`Action::Dial`] failed.
     DialFailed {
         /// The address.

@@ -42,6 +42,7 @@ counters! {
     frames_malformed: "Frames that were malformed or too long.",
     looks: "Members asked whether they are there.",
     orphans: "Statements offered under keys whose holders are all gone.",
+    peers_restarted: "Peers whose program ended and was started anew while they were connected.",
     versions_refused: "Peers refused for their protocol version.",
     groups_refused: "Peers refused because they belong to another network of peers.",
     strangers_refused: "Requests without a Hello before them.",

@@ -25,8 +25,14 @@ const OBSERVED_SECS: u64 = 24 * 3600;
 const SYNC_MS: (u64, u64) = (1_000, 60_000);
 /// Time between two dials of the same bootstrap address, in milliseconds.
 const DIAL_MS: u64 = 10_000;
+/// Who is asked by somebody with another table compares his own this soon, in milliseconds.
+const SOON_MS: u64 = 10_000;
 /// Members that did not answer, tried again in one second.
 const RETRIES_A_SECOND: usize = 4;
+/// Members to which a node that comes back says so, those nearest on the ring first, and how many in
+/// a second (a choice: a small network at once; whom mail does not lead to it tells the gossip).
+const RETURN_HELLOS: usize = 64;
+const RETURN_HELLOS_A_SECOND: usize = 16;
 
 /// What this node says of itself, and whom it met.
 #[derive(Default)]
@@ -41,6 +47,12 @@ pub(crate) struct Meeting {
     sync_ms: u64,
     dial_ms: u64,
     asked: Vec<NodeId>,
+    /// Who has another table, and is asked next.
+    owed: Option<NodeId>,
+    /// To whom it is said that this node is back, the last one first.
+    returning: Vec<NodeId>,
+    /// Regular work was done once.
+    worked: bool,
 }
 
 impl Meeting {
@@ -48,10 +60,14 @@ impl Meeting {
         Self { addresses, stale: true, ..Self::default() }
     }
 
-    /// Goes on from a former record of this node: its observers need not be found again, and if
-    /// it is of the same start it still holds.
+    /// Goes on from a former record of this node: its observers need not be found again, it is
+    /// reached where it was until the driver says otherwise, and if it is of the same start it still
+    /// holds. (A record without addresses would tell others that it holds nothing any more.)
     pub(crate) fn resume(&mut self, own: &Arc<MemberRecord>, boot: crate::clock::Time) {
         self.observations.clone_from(&own.observations);
+        if self.addresses.is_empty() {
+            self.addresses = own.addresses.to_vec();
+        }
         let same = own.boot == boot && *own.addresses == *self.addresses && !own.leaving;
         if same {
             (self.record, self.stale) = (Some(Arc::clone(own)), false);
@@ -70,6 +86,16 @@ impl Meeting {
 }
 
 impl Node {
+    /// Goes on where an earlier start of this node ended, and says so to those who may not have
+    /// noticed that it did.
+    pub(crate) fn resume(&mut self, own: &Arc<MemberRecord>) {
+        self.meeting.resume(own, self.boot);
+        if self.meeting.record.is_none() {
+            self.meeting.returning = self.members.neighbours(RETURN_HELLOS);
+            self.meeting.returning.reverse();
+        }
+    }
+
     /// This node's record, made anew when something changed or an hour has passed.
     pub(crate) fn renew(&mut self, now: Now) -> Arc<MemberRecord> {
         let old = self.meeting.record.clone();
@@ -82,8 +108,10 @@ impl Node {
         {
             return record;
         }
-        // Later than the one before, whatever the clock did.
-        let least = old.filter(|_| !ahead).map_or(0, |record| record.made.0 + 1);
+        // Later than the one before, of an earlier start too, whatever the clock did.
+        let former = self.members.get(self.id).map(|row| row.record.made);
+        let former = former.max(old.map(|record| record.made)).filter(|_| !ahead);
+        let least = former.map_or(0, |made| made.0 + 1);
         let serves = self.config.serves && !self.meeting.addresses.is_empty();
         let draft = Draft {
             badge: self.config.group.badge(self.id),
@@ -117,6 +145,15 @@ impl Node {
         let group = self.config.group.id();
         let request = Request::Hello { versions, group, record };
         self.send(to, &request, Purpose::Hello, Pending::Hello, MEET_MS, now);
+    }
+
+    /// A peer's program has ended and was started anew: its answer to a Hello is its new record, and
+    /// what it has lost of what it held is offered to it.
+    pub(crate) fn restarted(&mut self, peer: NodeId, now: Now) {
+        self.counters.peers_restarted += 1;
+        if self.members.get(peer).is_some() {
+            self.greet(peer, now);
+        }
     }
 
     /// A Hello brought nothing: whoever did not answer is asked again where it sees this node when it
@@ -275,9 +312,19 @@ impl Node {
         }
     }
 
-    /// Gives the records of the parts that differ.
-    pub(crate) fn serve_members(&self, start: u8, theirs: &[u64; MEMBER_BUCKETS]) -> Response {
+    /// Gives the records of the parts that differ. What the asker has and this node has not, it asks
+    /// for in turn: who comes back tells his new record to those whom he asks.
+    pub(crate) fn serve_members(
+        &mut self,
+        from: NodeId,
+        start: u8,
+        theirs: &[u64; MEMBER_BUCKETS],
+        now: Now,
+    ) -> Response {
         let ours = self.members.sums();
+        if ours != theirs && now.ms >= self.meeting.sync_ms.saturating_add(SOON_MS) {
+            self.meeting.owed = Some(from);
+        }
         let (mut records, mut len, mut more) = (Vec::new(), 0, false);
         let start = usize::from(start) % MEMBER_BUCKETS;
         for part in (start..MEMBER_BUCKETS).chain(0..start) {
@@ -331,7 +378,11 @@ impl Node {
     /// What is due once a second: own record, bootstrap, observers, those that did not answer,
     /// and tables.
     pub(crate) fn meet(&mut self, now: Now, rng: &mut fastrand::Rng) {
-        self.renew(now);
+        // At the first time the driver may not know yet where this node is reached.
+        let worked = std::mem::replace(&mut self.meeting.worked, true);
+        if worked || !self.meeting.addresses.is_empty() {
+            self.renew(now);
+        }
         self.dial_bootstrap(now);
         self.ask_observers(now, rng);
         for node in self.members.retries(now, rng.u64(..), RETRIES_A_SECOND) {
@@ -339,9 +390,14 @@ impl Node {
             self.members.failed(node, true, now);
             self.greet(node, now);
         }
-        let wait = if self.meeting.synced { SYNC_MS.1 } else { SYNC_MS.0 };
+        for _ in 0..RETURN_HELLOS_A_SECOND {
+            let Some(node) = self.meeting.returning.pop() else { break };
+            self.greet(node, now);
+        }
+        let at_rest = self.meeting.synced && self.meeting.owed.is_none();
+        let wait = if at_rest { SYNC_MS.1 } else { SYNC_MS.0 };
         if now.ms >= self.meeting.sync_ms.saturating_add(wait)
-            && let Some(partner) = self.any_member(rng)
+            && let Some(partner) = self.meeting.owed.take().or_else(|| self.any_member(rng))
         {
             self.meeting.sync_ms = now.ms;
             let start = rng.u8(..);

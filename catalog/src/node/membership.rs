@@ -41,6 +41,8 @@ pub(crate) struct Row {
     pub(crate) retry_ms: u64,
     /// When it last answered or spoke; 0: not since this node started.
     heard_ms: u64,
+    /// When it last failed to answer; 0: not since this node started.
+    failed_ms: u64,
     /// Failures since it last answered.
     fails: u8,
     /// How often it came back: its holdings may have gaps from the times between.
@@ -231,6 +233,7 @@ impl Membership {
                 network,
                 retry_ms: 0,
                 heard_ms: 0,
+                failed_ms: 0,
                 fails: 0,
                 returns: 0,
                 placed,
@@ -248,8 +251,17 @@ impl Membership {
         let site_at = self.sites.partition_point(|one| *one < of_site);
         self.sites.insert(site_at, of_site);
         let (network, placed) = self.judge(&record, self.rows.len());
-        let row =
-            Row { pos, record, network, retry_ms: 0, heard_ms: 0, fails: 0, returns: 0, placed };
+        let row = Row {
+            pos,
+            record,
+            network,
+            retry_ms: 0,
+            heard_ms: 0,
+            failed_ms: 0,
+            fails: 0,
+            returns: 0,
+            placed,
+        };
         self.rows.insert(at, row);
         self.changes += 1;
         if self.rows.len() == CONFIRMED_BY + 2 {
@@ -310,6 +322,7 @@ impl Membership {
     pub(crate) fn failed(&mut self, node: NodeId, sure: bool, now: Now) {
         let Some(at) = self.index(node).filter(|_| node != self.home) else { return };
         let row = &mut self.rows[at];
+        row.failed_ms = now.ms.max(1);
         if row.up() && row.fails == 0 && !sure {
             row.fails = 1;
             return;
@@ -321,6 +334,11 @@ impl Membership {
             self.down += 1;
         }
         row.retry_ms = now.ms.saturating_add(wait.min(RETRY_MS.1)).max(1);
+    }
+
+    /// True when the member failed to answer at that time or after it, and did not answer since.
+    pub(crate) fn failed_since(&self, node: NodeId, ms: u64) -> bool {
+        self.get(node).is_some_and(|row| row.fails > 0 && row.failed_ms >= ms.max(1))
     }
 
     /// Up to `max` members that did not answer and are to be tried again now, beginning at a

@@ -144,7 +144,7 @@ impl Node {
             Request::Members { start, sums } => {
                 self.admit(peer, MEMBERS_COST, now)?;
                 self.heard(peer, now);
-                Ok(self.serve_members(start, &sums))
+                Ok(self.serve_members(peer, start, &sums, now))
             }
             Request::Vouches { after, sums } => {
                 self.admit(peer, MEMBERS_COST, now)?;

@@ -168,10 +168,11 @@ impl Node {
             expire_ms: now.ms,
             leave_ms: None,
         };
-        if let Some(own) = start.members.iter().find(|record| record.node == id) {
-            node.meeting.resume(own, node.boot);
-        }
+        let own = start.members.iter().find(|record| record.node == id).cloned();
         node.members.fill(start.members, now.wall);
+        if let Some(own) = own {
+            node.resume(&own);
+        }
         node.fill_vouches(&start.vouches, start.proofs, now);
         for signed in start.outbox {
             node.publish(signed, now);
@@ -190,6 +191,7 @@ impl Node {
             Event::Disconnected { peer } => {
                 self.links.remove(&peer);
             }
+            Event::Restarted { peer } => self.restarted(peer, now),
             // Bootstrap addresses are dialled again in time; members are retried by name.
             Event::DialFailed { .. } => {}
             Event::Request { peer, call, frame } => self.serve(peer, call, &frame, now),
@@ -423,7 +425,12 @@ impl Node {
             _ => {}
         }
         let sure = matches!(why, Failure::Unreachable | Failure::Unsupported);
-        self.failed(&sent, sure, now);
+        // All that was under way on a connection that broke is one failure: whether the peer answers
+        // the next request shows, on the next connection.
+        let broke = why == Failure::Closed && self.members.failed_since(sent.to, sent.at_ms);
+        if !broke {
+            self.failed(&sent, sure, now);
+        }
         self.drop_pending(sent.to, sent.what, now);
     }
 
