@@ -24,6 +24,7 @@ mod root {
     mod hosts;
     mod killed;
     mod partition;
+    mod restarted;
     mod slow;
     mod trust;
 }

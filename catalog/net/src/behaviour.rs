@@ -126,7 +126,7 @@ impl Behaviour {
             false => None,
         };
         let identify = identify::Config::new(names.family.clone(), key.public())
-            .with_agent_version(concat!("novacula/", env!("CARGO_PKG_VERSION")).into());
+            .with_agent_version(crate::process::name());
         Ok(Self {
             limits: limits(settings.connections_max),
             memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),

@@ -22,6 +22,7 @@ use crate::address::{forms, node_of, peer_of};
 use crate::behaviour::{Behaviour, Names};
 use crate::counts::DriverCounts;
 use crate::handle::{Answer, Ask, Told, View};
+use crate::process::Processes;
 use crate::record::Recorder;
 use crate::start::{Settings, is_relayed, reachable};
 
@@ -59,6 +60,8 @@ pub(crate) struct Driver {
     accepts: HashMap<AskId, oneshot::Sender<Result<Acceptance, Unanswered>>>,
     pub(crate) dials: HashMap<ConnectionId, Dialled>,
     bans: BTreeSet<(u64, PeerId)>,
+    /// Which program is at the other end.
+    pub(crate) processes: Processes,
     /// Peers through which this one is reached.
     pub(crate) relays: HashMap<PeerId, ListenerId>,
     /// Peers that were found by a name, of which it is not known yet where they are.
@@ -110,6 +113,7 @@ impl Driver {
             accepts: HashMap::new(),
             dials: HashMap::new(),
             bans: BTreeSet::new(),
+            processes: Processes::default(),
             relays: HashMap::new(),
             named: HashSet::new(),
             leaving: None,

@@ -16,6 +16,7 @@ mod counts;
 mod crowd;
 mod driver;
 mod handle;
+mod process;
 mod record;
 mod start;
 mod swarm;

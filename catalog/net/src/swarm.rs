@@ -1,6 +1,8 @@
 //! What the network brings, as events of the node. Everything here comes from strangers: what is
 //! not understood is dropped, and what is refused is counted.
 
+use std::time::Instant;
+
 use libp2p::core::ConnectedPoint;
 use libp2p::core::upgrade::NegotiationError;
 use libp2p::multiaddr::Protocol;
@@ -44,8 +46,10 @@ impl Driver {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.relays.remove(&peer_id);
                 self.named.remove(&peer_id);
+                let anew = self.processes.gone(&peer_id);
                 if let Some(peer) = node_of(&peer_id) {
                     self.todo.push_back(Event::Disconnected { peer });
+                    self.todo.extend(anew.then_some(Event::Restarted { peer }));
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -96,6 +100,10 @@ impl Driver {
             return;
         };
         self.counts.connections_made += 1;
+        if self.processes.is_closing(&peer) {
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
         let over = |wanted| endpoint.get_remote_address().iter().any(|part| part == wanted);
         self.counts.connections_quic += u64::from(over(Protocol::QuicV1));
         let tcp = endpoint.get_remote_address().iter();
@@ -154,6 +162,11 @@ impl Driver {
 
     /// A peer told what it speaks.
     fn met(&mut self, peer: PeerId, info: identify::Info) {
+        if self.processes.heard(peer, &info.agent_version, Instant::now()) {
+            // What the former program left open may look alive.
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
         // Discovery takes those only who speak our protocol.
         if !self.names.frames.iter().any(|name| info.protocols.contains(name)) {
             return;
