@@ -47,7 +47,7 @@ fn serve(net: u8, places: &[Place], at: usize) -> Daemon<'_> {
     places[at].serve_in(None, &config(net, at, &places[at]))
 }
 
-fn site(place: &Place) -> String {
+pub(crate) fn site(place: &Place) -> String {
     place.run(&["identity"]).stdout.trim().to_owned()
 }
 
@@ -121,12 +121,12 @@ fn said_in_group(answer: &Check) -> bool {
 }
 
 /// Everything that a site's frames say of another, in a record of frames.
-fn holds(frames: &[(String, Vec<u8>)], part: &[u8]) -> bool {
+pub(crate) fn holds(frames: &[(String, Vec<u8>)], part: &[u8]) -> bool {
     frames.iter().any(|(_, frame)| frame.windows(part.len()).any(|bytes| bytes == part))
 }
 
 /// Whole statements in a record of frames.
-fn statements(frames: &[(String, Vec<u8>)]) -> Vec<Statement> {
+pub(crate) fn statements(frames: &[(String, Vec<u8>)]) -> Vec<Statement> {
     let whole = |(what, frame): &(String, Vec<u8>)| match what.as_str() {
         "observe" => match Request::decode(frame) {
             Ok(Request::Observe(found)) => match found.said {
@@ -142,6 +142,11 @@ fn statements(frames: &[(String, Vec<u8>)]) -> Vec<Statement> {
         _ => Vec::new(),
     };
     frames.iter().flat_map(whole).filter_map(|signed| Statement::decode(&signed).ok()).collect()
+}
+
+/// What frames call those statements.
+pub(crate) fn tags_of(said: &[Statement]) -> impl Iterator<Item = [u8; 8]> {
+    said.iter().map(|said| Tag::of(said.site, said.seq).0.to_le_bytes())
 }
 
 #[test]
@@ -204,21 +209,16 @@ fn nothing_crossed(places: &[Place]) {
     let (main, group) = (frames_of(&places[C], "frames"), frames_of(&places[C], "frames.group"));
     let said_by_d = statements(&frames_of(&places[D], "frames"));
     assert_eq!(said_by_d.len(), 3, "two sightings and a report");
-    let named = |frames: &[_], said: &Statement| {
-        holds(frames, &Tag::of(said.site, said.seq).0.to_le_bytes())
-    };
-    assert!(said_by_d.iter().any(|said| named(&group, said)), "the group's members are told");
-    assert!(
-        !said_by_d.iter().any(|said| named(&main, said)),
-        "a tag of D's is in the open network"
-    );
+    let named = |frames: &[_], said: &[Statement]| tags_of(said).any(|tag| holds(frames, &tag));
+    assert!(named(&group, &said_by_d), "the group's members are told");
+    assert!(!named(&main, &said_by_d), "a tag of D's is in the open network");
     let name = said_by_d[0].site;
     assert!(holds(&frames_of(&places[D], "frames"), &name.0), "a name in a frame is found");
     assert!(!holds(&main, &name.0), "D is named in the open network");
     assert!(!holds(&frames_of(&places[A], "frames"), &name.0));
     // Nor does the group hear of A what it does not say there.
     let said_by_a = statements(&frames_of(&places[A], "frames"));
-    assert!(!said_by_a.is_empty() && !said_by_a.iter().any(|said| named(&group, said)));
+    assert!(!said_by_a.is_empty() && !named(&group, &said_by_a));
 
     // What C said is the same in both, byte for byte.
     let tags = |frames: &[_]| {

@@ -15,7 +15,7 @@ mod versions;
 mod root {
     //! What needs root.
 
-    use super::{internet, lan, sites};
+    use super::{groups, internet, lan, sites};
 
     mod broken;
     mod campaign;

@@ -129,14 +129,16 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Frames that the site sent, by a record of them: what for, and the bytes.
+/// Frames that the site sent, by a record of them: what for, and the bytes. A kill may have cut the
+/// last line that was written before it.
 pub(crate) fn frames_of(place: &Place, record: &str) -> Vec<(String, Vec<u8>)> {
     let text = std::fs::read_to_string(place.path().join(record)).unwrap();
     text.lines()
-        .map(|line| {
+        .filter_map(|line| {
             let mut parts = line.split(' ');
-            let what = parts.next().unwrap().to_owned();
-            (what, unhex(parts.nth(1).unwrap()))
+            let (what, hex) = (parts.next()?, parts.nth(1)?);
+            let whole = hex.len() % 2 == 0 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            whole.then(|| (what.to_owned(), unhex(hex)))
         })
         .collect()
 }
