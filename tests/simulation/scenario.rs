@@ -6,7 +6,7 @@ use novacula_catalog::node::{Group, Purpose};
 
 use super::check::{Differences, Recall, differences, recall};
 use super::mail::{Campaign, Mail};
-use super::world::{Faults, Options, World};
+use super::world::{Faults, Options, START, World};
 
 /// Time within which the network must have found itself again (DESIGN: 2 minutes).
 pub const CONVERGENCE_MS: u64 = 120_000;
@@ -16,7 +16,8 @@ pub const DEADLINE_MS: u64 = 150;
 /// Options with a network for each site while there are fewer than 200.
 #[must_use]
 pub fn options(seed: u64, sites: usize, faults: Faults) -> Options {
-    Options { seed, sites, hosts: 1, networks: sites.min(200), faults, group: Group::Open }
+    let (networks, group, start) = (sites.min(200), Group::Open, START);
+    Options { seed, sites, hosts: 1, networks, faults, group, start }
 }
 
 /// What a flow of mail cost and found.

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use novacula_catalog::Time;
 use novacula_tests::simulation::costs::costs;
 use novacula_tests::simulation::deceit;
 use novacula_tests::simulation::flood::{Riding, Scale, flood, ride};
@@ -12,7 +13,7 @@ use novacula_tests::simulation::scenario::{
     churn, crash_a_fifth, flow, kill_two, options, partition,
 };
 use novacula_tests::simulation::society::Size;
-use novacula_tests::simulation::{Faults, World};
+use novacula_tests::simulation::{Faults, Options, World};
 
 #[derive(Parser)]
 struct Arguments {
@@ -31,6 +32,10 @@ struct Arguments {
     /// How long to go on after the mail, in seconds: what was said is offered again after 900.
     #[arg(long, default_value_t = 1020)]
     after: u64,
+    /// Begin so many hours later in the week (flow): at 0 keys under both weekly salts are asked for,
+    /// at 60 under one.
+    #[arg(long, default_value_t = 0)]
+    later: u64,
     #[command(subcommand)]
     what: What,
 }
@@ -65,14 +70,16 @@ enum What {
 
 fn main() {
     let arguments = Arguments::parse();
-    let Arguments { seed, sites, mails, deadline, after, what } = arguments;
+    let Arguments { seed, sites, mails, deadline, after, later, what } = arguments;
     println!("seed {seed}, {sites} sites");
-    let start = Instant::now();
+    let clock = Instant::now();
     match what {
         What::Flow => {
-            let mut world = World::new(options(seed, sites, Faults::none()));
+            let options = options(seed, sites, Faults::none());
+            let start = Time(options.start.0 + later * 3600);
+            let mut world = World::new(Options { start, ..options });
             world.start_acquainted();
-            println!("started after {:.1} s", start.elapsed().as_secs_f64());
+            println!("started after {:.1} s", clock.elapsed().as_secs_f64());
             world.run_for(130_000);
             println!("{:#?}", flow(&mut world, mails, deadline, after * 1000));
         }
@@ -126,5 +133,5 @@ fn main() {
             }
         }
     }
-    println!("took {:.1} s", start.elapsed().as_secs_f64());
+    println!("took {:.1} s", clock.elapsed().as_secs_f64());
 }

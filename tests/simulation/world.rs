@@ -58,6 +58,8 @@ pub struct Options {
     pub faults: Faults,
     /// The network of peers.
     pub group: Group,
+    /// When it begins.
+    pub start: Time,
 }
 
 pub(super) enum What {
@@ -103,8 +105,9 @@ impl Ord for Due {
 /// How long after a node's first tick its driver says where it listens, in milliseconds.
 const LISTENS_MS: u64 = 2;
 
-/// When the simulation begins.
-const START: Time = Time(1_800_000_000);
+/// When a simulation begins unless said otherwise: hours after the weekly salt rolled, so that keys
+/// under both salts are asked for.
+pub const START: Time = Time(1_800_000_000);
 
 /// Everything.
 pub struct World {
@@ -140,7 +143,7 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(options.seed);
         let networks = options.networks.max(1);
         let mut sites: Vec<SimSite> = (0..options.sites)
-            .map(|index| SimSite::new(index, index % networks, options.hosts.max(1), START))
+            .map(|index| SimSite::new(index, index % networks, options.hosts.max(1), options.start))
             .collect();
         let skew = options.faults.skew_secs;
         for site in &mut sites {
@@ -177,7 +180,7 @@ impl World {
     /// The true time.
     #[must_use]
     pub fn time(&self) -> Time {
-        Time(START.0 + self.now_ms / 1000)
+        Time(self.options.start.0 + self.now_ms / 1000)
     }
 
     pub(super) fn now_at(&self, site: usize) -> Now {
