@@ -47,6 +47,23 @@ fn who_comes_back_holds_keys_from_his_first_word_on() {
     }
 }
 
+/// In a larger one, whom its Hellos don't reach hears of it by gossip; nobody heard its first one.
+#[test]
+fn all_hear_of_who_comes_back() {
+    let mut world = World::new(options(seed(33), 150, Faults::none()));
+    world.start_acquainted();
+    world.run_for(10_000);
+    world.crash(7);
+    world.start(7);
+    world.run_for(6_000);
+    let boot = book(&world, 7, 7).boot;
+    let host = world.sites[7].host();
+    let knows = |at: &usize| {
+        node(&world, *at).peers(200).iter().any(|peer| (peer.node, peer.since) == (host, boot))
+    };
+    assert_eq!((0..150).filter(|at| *at != 7).filter(knows).count(), 149);
+}
+
 /// In a small network two of all crash at once and come back; everybody asks all the time.
 #[test]
 fn questions_find_all_while_two_come_back() {

@@ -27,6 +27,9 @@ const SYNC_MS: (u64, u64) = (1_000, 60_000);
 const DIAL_MS: u64 = 10_000;
 /// Who is asked by somebody with another table compares his own this soon, in milliseconds.
 const SOON_MS: u64 = 10_000;
+/// How long after the first connection what nobody heard is announced again, in milliseconds: gossip
+/// needs a moment to learn who listens.
+const AGAIN_MS: u64 = 2_000;
 /// Members that did not answer, tried again in one second.
 const RETRIES_A_SECOND: usize = 4;
 /// Members to which a node that comes back says so, those nearest on the ring first, and how many in
@@ -53,6 +56,9 @@ pub(crate) struct Meeting {
     returning: Vec<NodeId>,
     /// Regular work was done once.
     worked: bool,
+    /// The record was announced when nobody was connected; when it is announced again.
+    unheard: bool,
+    again_ms: u64,
 }
 
 impl Meeting {
@@ -133,9 +139,24 @@ impl Node {
         // In the address book too: after a restart its observers need not be found again.
         self.out.push(Action::Keep(Keep::Member { node: self.id, record: record.to_bytes() }));
         if self.members.rows().len() > 1 {
+            self.meeting.unheard = self.links.is_empty();
             self.gossip(Topic::Members, &Gossip::Member(record.to_bytes()));
         }
         record
+    }
+
+    /// Announces the record again that nobody heard, a moment after somebody is connected.
+    fn announce_again(&mut self, now: Now) {
+        if !self.meeting.unheard || self.links.is_empty() {
+            self.meeting.again_ms = 0;
+        } else if self.meeting.again_ms == 0 {
+            self.meeting.again_ms = now.ms.saturating_add(AGAIN_MS);
+        } else if now.ms >= self.meeting.again_ms
+            && let Some(record) = self.meeting.record.clone()
+        {
+            self.meeting.unheard = false;
+            self.gossip(Topic::Members, &Gossip::Member(record.to_bytes()));
+        }
     }
 
     /// Says Hello to a peer.
@@ -313,7 +334,7 @@ impl Node {
     }
 
     /// Gives the records of the parts that differ. What the asker has and this node has not, it asks
-    /// for in turn: who comes back tells his new record to those whom he asks.
+    /// for in turn, where one page holds all: large tables always differ in what is on its way.
     pub(crate) fn serve_members(
         &mut self,
         from: NodeId,
@@ -322,7 +343,8 @@ impl Node {
         now: Now,
     ) -> Response {
         let ours = self.members.sums();
-        if ours != theirs && now.ms >= self.meeting.sync_ms.saturating_add(SOON_MS) {
+        let is_small = self.members.rows().len() <= MEMBER_LIST_MAX;
+        if is_small && ours != theirs && now.ms >= self.meeting.sync_ms.saturating_add(SOON_MS) {
             self.meeting.owed = Some(from);
         }
         let (mut records, mut len, mut more) = (Vec::new(), 0, false);
@@ -390,6 +412,7 @@ impl Node {
             self.members.failed(node, true, now);
             self.greet(node, now);
         }
+        self.announce_again(now);
         for _ in 0..RETURN_HELLOS_A_SECOND {
             let Some(node) = self.meeting.returning.pop() else { break };
             self.greet(node, now);
