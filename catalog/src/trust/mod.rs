@@ -464,6 +464,20 @@ mod tests {
     }
 
     #[test]
+    fn who_vouches_for_many_gives_little_to_each() {
+        let other = |at: u8| SiteId([at; 32]);
+        let own: BTreeSet<SiteId> = [site('A'), site('B')].into();
+        let standing = |count: u8| {
+            let list: Vec<SiteId> = (100..100 + count).map(other).collect();
+            let list_of = |from: &SiteId| if own.contains(from) { &list[..] } else { &[] };
+            let walk = Walk::over(site('H'), &own, list_of, |_| false);
+            walk.standing(&other(100)).unwrap().standing
+        };
+        assert!((standing(12) - 2.0 * INTRODUCER_MAX).abs() < 1e-9, "{}", standing(12));
+        assert!((standing(60) - 2.0 * 4.0 / 60.0).abs() < 1e-9, "{}", standing(60));
+    }
+
+    #[test]
     fn in_a_large_network_a_friend_convicts_no_mail_that_nobody_else_saw() {
         let judged = |friends: u32, matches: &[Match]| {
             let own: BTreeSet<SiteId> =
