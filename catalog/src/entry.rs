@@ -218,6 +218,10 @@ impl Shelves {
     pub(crate) fn of(&self, site: &SiteId) -> Option<Shelf> {
         self.0.get(site).copied()
     }
+
+    pub(crate) fn somebody_counts(&self) -> bool {
+        self.0.values().any(|shelf| *shelf == Shelf::Counting)
+    }
 }
 
 /// An entry with two *shelves* beside it: what the entry had no place for, of sites that this node

@@ -4,9 +4,10 @@ use novacula_catalog::node::wire::{
     DIGEST_BUCKETS, FETCH_MAX, Observe, REQUEST_LEN_MAX, Ref, Refusal, Request, Response, Said,
     Standing, Tag,
 };
-use novacula_catalog::node::{Config, Event, Group, PrefixBits};
-use novacula_catalog::{ENTRY_CLASS_MAX, Epoch, Identity, Key, Shelf, Time};
+use novacula_catalog::node::{Config, Group, PrefixBits};
+use novacula_catalog::{ENTRY_CLASS_MAX, Epoch, Identity, Key, Time};
 use novacula_tests::simulation::hostile::{NOW, Peer, Target};
+use novacula_tests::simulation::trusted;
 
 fn peers(count: u16) -> Vec<Peer> {
     (0..count).map(Peer::new).collect()
@@ -350,8 +351,7 @@ fn three_outlast_a_flood(opinions: bool) {
     let mut target = Target::new(&peers, config);
     let (flood, rest) = peers.split_at(usize::from(FLOOD));
     let (honest, asker) = (&rest[..3], &rest[3]);
-    let sites = honest.iter().map(|peer| (peer.site.site(), Shelf::Counting)).collect();
-    target.event(Event::Trusted { sites });
+    target.event(trusted(honest.iter().map(|peer| peer.site.site())));
     let back = Time(NOW.0 - 24 * 3600).epoch();
     let say = |target: &mut Target, peer: &Peer, epoch, opinion| {
         let said = peer.statement(1, epoch, vec![Key(5)], opinion);

@@ -318,13 +318,9 @@ pub fn grounds(size: Size, seed: u64) -> Vec<(Ground, f64)> {
 /// Every attack, some lines each, as it ends; the quick ones first.
 pub fn table(size: Size, seed: u64) -> impl Iterator<Item = String> {
     let many = if size.sites >= 1_000 { 10_000 } else { 1_000 };
-    let lost = move |share, ground| eclipse::lost(size.sites, size.networks, share, ground, seed);
     let attacks: Vec<Box<dyn Fn() -> String>> = vec![
         Box::new(move || format!("what weights rest on: {:?}", grounds(size, seed))),
-        Box::new(move || {
-            let shares = [0.05, 0.2].map(|share| (lost(share, false), lost(share, true)));
-            format!("lost to 5 and 20 % of hosts, with keys as they come and ground: {shares:?}")
-        }),
+        Box::new(move || eclipse::table(size, &[1, 4_000], seed)),
         Box::new(move || {
             let mut lines =
                 String::from("% of honest sites fooled by sleepers, mail at 0, 3, 30 places");

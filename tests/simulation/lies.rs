@@ -4,7 +4,7 @@
 use novacula_tests::simulation::deceit::{
     baseline, burnt, sleepers, sybils, turned_report, turned_revoke,
 };
-use novacula_tests::simulation::eclipse;
+use novacula_tests::simulation::eclipse::{Eclipse, lost};
 use novacula_tests::simulation::society::Size;
 
 use crate::seed;
@@ -70,7 +70,29 @@ fn nobody_earns_weight_with_his_own_campaigns() {
 #[test]
 fn who_hides_what_he_holds_hides_hardly_anything() {
     for (share, most) in [(0.05, 0.001), (0.2, 0.01)] {
-        let lost = eclipse::lost(1_000, 200, share, false, seed(5));
-        assert!(lost.mails <= most, "{share}: {lost:?}");
+        let of = Eclipse { strangers: share, draws: 1, home_first: false, turned: 0.0 };
+        for lost in lost(Size::REDUCED, of, seed(5)) {
+            assert!(lost.mails <= most, "{share}: {lost:?}");
+        }
     }
+}
+
+#[test]
+fn who_draws_identities_hides_nothing_from_those_who_trust_each_other() {
+    for (strangers, turned, most) in [(0.05, 0.0, 0.001), (0.2, 0.0, 0.01)] {
+        let of = Eclipse { strangers, draws: 4_000, home_first: true, turned };
+        let [without, with] = lost(SIZE, of, seed(5));
+        println!("{of:?}: {without:?} {with:?}");
+        // It is an attack: where nobody trusts anybody it hides most.
+        assert!(without.mails > 0.5, "{without:?}");
+        assert!(with.mails <= most, "{strangers}: {with:?}");
+    }
+}
+
+#[test]
+fn anchors_cost_nothing_in_peace() {
+    let of = Eclipse { strangers: 0.0, draws: 1, home_first: false, turned: 0.0 };
+    let [_, with] = lost(SIZE, of, seed(5));
+    // Of 138 that are asked.
+    assert!(with.anchored < 0.1, "{with:?}");
 }

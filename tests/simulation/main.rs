@@ -10,6 +10,7 @@ use novacula_tests::simulation::{Faults, Options, World};
 
 mod attacks;
 mod floods;
+mod ground;
 mod invites;
 mod lies;
 mod restarts;

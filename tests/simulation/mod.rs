@@ -19,5 +19,14 @@ pub mod society;
 pub mod work;
 pub mod world;
 
+use novacula_catalog::node::Event;
+use novacula_catalog::{Shelf, SiteId};
+
 pub use mail::{Campaign, Mail};
 pub use world::{Faults, Options, World};
+
+/// An agent says that these sites count for it.
+pub fn trusted(sites: impl IntoIterator<Item = SiteId>) -> Event {
+    let sites = sites.into_iter().map(|site| (site, Shelf::Counting)).collect();
+    Event::Trusted { sites }
+}

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use novacula_catalog::Time;
 use novacula_tests::simulation::costs::costs;
 use novacula_tests::simulation::deceit;
+use novacula_tests::simulation::eclipse::table;
 use novacula_tests::simulation::flood::{Riding, Scale, flood, ride};
 use novacula_tests::simulation::hostile::serve;
 use novacula_tests::simulation::scenario::{
@@ -64,6 +65,12 @@ enum What {
     Flood,
     /// A fifth asks and does not answer.
     Ride,
+    /// Sites that hide what they hold, with places as they come and drawn so many times.
+    Eclipse {
+        /// Identities drawn by each.
+        #[arg(long, default_value_t = 4_000)]
+        draws: usize,
+    },
     /// Recall of honest sites by the places that introduced sites need.
     Places,
 }
@@ -72,6 +79,7 @@ fn main() {
     let arguments = Arguments::parse();
     let Arguments { seed, sites, mails, deadline, after, later, what } = arguments;
     println!("seed {seed}, {sites} sites");
+    let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
     let clock = Instant::now();
     match what {
         What::Flow => {
@@ -97,15 +105,12 @@ fn main() {
                 println!("{places}: {:?}", deceit::baseline(Size::REDUCED, seed, Some(places)));
             }
         }
+        What::Eclipse { draws } => println!("{}", table(size, &[1, draws], seed)),
         What::Deceit => {
-            let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
             deceit::table(size, seed).for_each(|row| println!("{row}"));
         }
         What::Strangers => {
-            let (size, many) = match sites >= 1_000 {
-                true => (Size::WHOLE, 10_000),
-                false => (Size::REDUCED, 1_000),
-            };
+            let many = if sites >= 1_000 { 10_000 } else { 1_000 };
             for networks in [500, 1] {
                 println!("{networks} networks: {:?}", deceit::sybils(size, seed, many, networks));
             }

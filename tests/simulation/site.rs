@@ -131,6 +131,15 @@ impl SimSite {
         }
     }
 
+    /// It comes as another site, before it starts.
+    pub fn redraw(&mut self, identity: Identity, start: Time) {
+        let until = Time(start.0 + 400 * 24 * 3600);
+        self.certificate = HostCertificate::issue(&identity, self.host(), until);
+        self.speaker = Speaker::with_site_key(identity);
+        self.site = Site::new(self.id(), Network::HOME, 0);
+        self.catalog = Catalog::new(self.id(), STATEMENTS_MAX);
+    }
+
     /// Who its host is.
     #[must_use]
     pub fn host(&self) -> NodeId {

@@ -7,7 +7,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use novacula_catalog::node::wire::{OBSERVE_KEYS_MAX, Observe, Refusal, Request, Response, Said};
+use novacula_catalog::node::wire::{
+    OBSERVE_KEYS_MAX, Observe, Refusal, Request, Response, Said, Standing,
+};
 use novacula_catalog::node::{Failure, NodeId, RequestId, Turns};
 use novacula_catalog::{Copies, Facts, KEYS_MAX, Key, Kind, MailId, Statement};
 
@@ -69,6 +71,8 @@ pub struct Manners {
     pub flood: Flood,
     /// Sites that answer no question and hold nothing for others: they refuse.
     pub riders: HashSet<usize>,
+    /// Sites that say they hold what they are told, and that nothing is there.
+    pub hiders: HashSet<usize>,
     /// Sites whose mail nobody else gets.
     pub lone: HashSet<usize>,
     /// Who gets mail, as often as he is named here; empty: all that run.
@@ -113,8 +117,7 @@ impl World {
                 return;
             }
             What::Request { from, request, frame, .. } if self.shirks(to, from, &frame) => {
-                let why = Refusal::Quota;
-                let frame = Response::Refused { why, retry_secs: 10 }.encode();
+                let frame = self.excuse(to, &frame).encode();
                 let at_ms = self.now_ms + self.delay();
                 let of = self.sites[to].host();
                 self.push(at_ms, from, What::Response { from: of, request, frame });
@@ -134,12 +137,27 @@ impl World {
         self.queue_up(to, what);
     }
 
-    /// Riders refuse all but each other.
+    /// Riders refuse all but each other; who hides what he holds says that nothing is there.
     fn shirks(&self, to: usize, from: usize, frame: &[u8]) -> bool {
         let asked =
             || matches!(Request::decode(frame), Ok(Request::Observe(_) | Request::Fetch(_)));
-        let riders = &self.manners.riders;
-        riders.contains(&to) && !riders.contains(&from) && asked()
+        let (riders, hiders) = (&self.manners.riders, &self.manners.hiders);
+        (riders.contains(&to) && !riders.contains(&from) || hiders.contains(&to)) && asked()
+    }
+
+    fn excuse(&self, of: usize, frame: &[u8]) -> Response {
+        match Request::decode(frame) {
+            _ if self.manners.riders.contains(&of) => {
+                Response::Refused { why: Refusal::Quota, retry_secs: 10 }
+            }
+            Ok(Request::Observe(Observe { keys, said, .. })) => Response::Observed {
+                standing: if said == Said::Nothing { Standing::Nothing } else { Standing::Kept },
+                keys: u8::try_from(keys.len()).unwrap_or(u8::MAX),
+                pointers: Vec::new(),
+                statements: Vec::new(),
+            },
+            _ => Response::Statements(Vec::new()),
+        }
     }
 
     /// Counts how peers that serve answered.

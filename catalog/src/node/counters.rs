@@ -76,6 +76,7 @@ counters! {
     queries_dropped: "Questions answered at once because too many were under way.",
     query_requests: "Requests sent for questions and sightings.",
     query_keys: "Keys asked or stated in them, summed over peers.",
+    keys_anchored: "Keys stated to trusted members too, because strangers hold them.",
     key_observations: "Keys that peers stated or asked here.",
     fetches_asked: "Statements fetched on hits.",
     fetches_hedged: "Statements asked of others as well because the first was late.",

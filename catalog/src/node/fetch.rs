@@ -8,11 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::digest::Key;
 use crate::matching::compare;
 use crate::node::api::{Now, Purpose};
 use crate::node::host::NodeId;
-use crate::node::query::LEG_MS;
+use crate::node::query::{LEG_MS, Lead};
 use crate::node::replica::{tag_of, witness_of};
 use crate::node::state::{Node, Pending};
 use crate::node::wire::{FETCH_MAX, Request, Tag};
@@ -35,14 +34,15 @@ impl Node {
                 self.take_found(number, self.id, &signed);
                 continue;
             }
-            let lead = self.jobs.get_mut(&number).and_then(|job| job.leads.get_mut(&tag));
+            let lead = self.jobs.get(&number).and_then(|job| job.leads.get(&tag));
             let Some(lead) = lead.filter(|lead| !lead.done) else { continue };
-            let (home, here, tried) = (lead.home, lead.here.take(), lead.tried);
-            let sources = self.sources(home, here, tried, now);
-            let due_ms = sources.first().map_or(0, |(_, node)| now.ms + self.patience_for(*node));
+            let sources = self.sources(lead, now);
+            let first = sources.first().filter(|_| lead.tried.is_empty());
+            let due_ms = first.map_or(0, |node| now.ms + self.patience_for(*node));
             let Some(job) = self.jobs.get_mut(&number) else { return };
             let Some(lead) = job.leads.get_mut(&tag) else { continue };
-            lead.tried = sources.last().map_or(lead.tried, |(next, _)| *next);
+            lead.here.retain(|node| !sources.contains(node));
+            lead.tried.extend(sources.iter().copied());
             job.fetching += usize::from(lead.waiting == 0 && !sources.is_empty());
             lead.waiting += sources.len();
             lead.hedge_ms = due_ms;
@@ -50,7 +50,7 @@ impl Node {
             if due_ms > 0 {
                 hedge = Some(hedge.map_or(due_ms, |first: u64| first.min(due_ms)));
             }
-            for (_, node) in sources {
+            for node in sources {
                 plan.entry(node).or_default().push(tag);
             }
         }
@@ -65,22 +65,22 @@ impl Node {
         }
     }
 
-    /// Whom to ask next, each with the place among the homes up to which all were asked then: one
-    /// at first, all that are left after that.
-    fn sources(
-        &self,
-        home: Key,
-        here: Option<NodeId>,
-        tried: usize,
-        now: Now,
-    ) -> Vec<(usize, NodeId)> {
-        let asks = |node: &NodeId| *node != self.id && !self.waits.on(*node, now);
-        if let Some(node) = here.filter(asks) {
-            return vec![(tried, node)];
+    /// Whom to ask next: at first one, who says that he has it or is one of its homes; after that
+    /// all who say so, all its homes, and the home's anchors.
+    fn sources(&self, lead: &Lead, now: Now) -> Vec<NodeId> {
+        let mut sources: Vec<NodeId> = lead.here.to_vec();
+        sources.extend(self.nodes_of(lead.home));
+        if !lead.tried.is_empty() {
+            sources.extend(self.anchors_of(lead.home));
         }
-        let homes = self.nodes_of(home).into_iter().enumerate().skip(tried);
-        let homes = homes.map(|(at, node)| (at + 1, node)).filter(|(_, node)| asks(node));
-        homes.take(if tried == 0 { 1 } else { usize::MAX }).collect()
+        let mut asked = lead.tried.clone();
+        sources.retain(|node| {
+            let asks = *node != self.id && !self.waits.on(*node, now) && !asked.contains(node);
+            asked.extend(asks.then_some(*node));
+            asks
+        });
+        sources.truncate(if lead.tried.is_empty() { 1 } else { usize::MAX });
+        sources
     }
 
     fn patience_for(&self, node: NodeId) -> u64 {

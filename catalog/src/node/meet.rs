@@ -391,7 +391,7 @@ impl Node {
         self.meeting.synced = new == 0;
         if new > 0 && more {
             let last = records.last().and_then(|bytes| MemberRecord::decode(bytes).ok());
-            let start = last.map_or(0, |record| part_of(record.node));
+            let start = last.map_or(0, |record| part_of(&record));
             let request = Request::Members { start, sums: Box::new(*self.members.sums()) };
             self.send(from, &request, Purpose::Members, Pending::Members, MEET_MS, now);
         }

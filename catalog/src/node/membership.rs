@@ -64,7 +64,8 @@ impl Row {
 
     /// Changes whenever what the member holds may have been lost or missed something.
     pub(crate) fn stay(&self) -> u32 {
-        let mixed = mix(self.pos ^ self.record.boot.0.rotate_left(20) ^ u64::from(self.returns));
+        let host = first_of(&self.record.node.0);
+        let mixed = mix(host ^ self.record.boot.0.rotate_left(20) ^ u64::from(self.returns));
         (mixed >> 32) as u32 | 1
     }
 }
@@ -84,14 +85,39 @@ pub(crate) enum Learnt {
     Full,
 }
 
+/// Places by hashes, sorted: sixteen bytes for each, as a simulator has thousands of tables.
+#[derive(Default)]
+struct Index(Vec<(u64, u64)>);
+
+impl Index {
+    /// The places noted for a hash.
+    fn of(&self, hash: u64) -> impl Iterator<Item = u64> {
+        let first = self.0.partition_point(|one| one.0 < hash);
+        self.0[first..].iter().take_while(move |one| one.0 == hash).map(|one| one.1)
+    }
+
+    fn add(&mut self, hash: u64, pos: u64) {
+        let at = self.0.partition_point(|one| *one < (hash, pos));
+        self.0.insert(at, (hash, pos));
+    }
+
+    fn remove(&mut self, hash: u64, pos: u64) {
+        if let Ok(at) = self.0.binary_search(&(hash, pos)) {
+            self.0.remove(at);
+        }
+    }
+}
+
 /// The table.
 pub(crate) struct Membership {
     home: NodeId,
     prefix: PrefixBits,
     rows_max: usize,
     rows: Vec<Row>,
-    /// Sites with the places of their hosts, sorted.
-    sites: Vec<(u64, u64)>,
+    /// Each member's place.
+    nodes: Index,
+    /// The places of each site's hosts.
+    sites: Index,
     sums: [u64; MEMBER_BUCKETS],
     changes: u64,
     down: usize,
@@ -104,38 +130,52 @@ pub(crate) fn mix(mut value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// A node's place on the ring: 64 bits of a hash of its key.
-pub(crate) fn place_of(node: NodeId) -> u64 {
+/// Places on the ring that hosts of one site may have, by their lanes; beyond, they stand in for
+/// each other. So a host's place is its site's: to draw another is to give up one's name, and what
+/// trust it has (docs/threats.md).
+const PLACES: u16 = 16;
+
+/// The place on the ring of a site's host: 64 bits of a hash.
+pub(crate) fn place_of(site: SiteId, lane: u16) -> u64 {
+    let mut input = [0; 34];
+    input[..32].copy_from_slice(&site.0);
+    input[32..].copy_from_slice(&(lane % PLACES).to_le_bytes());
+    first_of(blake3::hash(&input).as_bytes())
+}
+
+fn place_in(record: &MemberRecord) -> u64 {
+    place_of(record.site(), record.certificate.lane)
+}
+
+fn first_of(bytes: &[u8; 32]) -> u64 {
     let mut first = [0; 8];
-    first.copy_from_slice(&blake3::hash(&node.0).as_bytes()[..8]);
+    first.copy_from_slice(&bytes[..8]);
     u64::from_le_bytes(first)
 }
 
 fn site_hash(site: SiteId) -> u64 {
     // Only an index: equal hashes are told apart by the record.
-    let mut first = [0; 8];
-    first.copy_from_slice(&site.0[..8]);
-    mix(u64::from_le_bytes(first))
+    mix(first_of(&site.0))
 }
 
-fn sum_of(pos: u64, made: Time) -> u64 {
-    mix(pos ^ mix(made.0))
+fn sum_of(record: &MemberRecord) -> u64 {
+    mix(first_of(&record.node.0) ^ mix(record.made.0))
 }
 
 fn bucket_of(pos: u64) -> usize {
     usize::try_from(pos >> 58).unwrap_or(0)
 }
 
-/// The part of the table in which a node is.
-pub(crate) fn part_of(node: NodeId) -> u8 {
-    u8::try_from(bucket_of(place_of(node))).unwrap_or(0)
+/// The part of the table in which a record is.
+pub(crate) fn part_of(record: &MemberRecord) -> u8 {
+    u8::try_from(bucket_of(place_in(record))).unwrap_or(0)
 }
 
 impl Membership {
     pub(crate) fn new(home: NodeId, prefix: PrefixBits, rows_max: usize) -> Self {
-        let (rows, sites) = (Vec::new(), Vec::new());
-        let sums = [0; MEMBER_BUCKETS];
-        Self { home, prefix, rows_max: rows_max.max(1), rows, sites, sums, changes: 0, down: 0 }
+        let (rows, nodes, sites) = (Vec::new(), Index::default(), Index::default());
+        let (sums, rows_max) = ([0; MEMBER_BUCKETS], rows_max.max(1));
+        Self { home, prefix, rows_max, rows, nodes, sites, sums, changes: 0, down: 0 }
     }
 
     /// All members, by place.
@@ -159,15 +199,11 @@ impl Membership {
     }
 
     fn index(&self, node: NodeId) -> Option<usize> {
-        let pos = place_of(node);
-        let mut at = self.rows.partition_point(|row| row.pos < pos);
-        while self.rows.get(at).is_some_and(|row| row.pos == pos) {
-            if self.rows[at].record.node == node {
-                return Some(at);
-            }
-            at += 1;
-        }
-        None
+        self.nodes.of(first_of(&node.0)).find_map(|pos| {
+            let first = self.rows.partition_point(|row| row.pos < pos);
+            let here = self.rows[first..].iter().take_while(|row| row.pos == pos);
+            Some(first + here.map(|row| row.record.node).position(|of| of == node)?)
+        })
     }
 
     /// The member `node`.
@@ -178,11 +214,8 @@ impl Membership {
     /// The network of a site: that of its host with the first place among those that may hold
     /// keys, else of its first.
     pub(crate) fn network_of(&self, site: SiteId) -> Option<Network> {
-        let hash = site_hash(site);
-        let first = self.sites.partition_point(|(of, _)| *of < hash);
-        let hosts = self.sites[first..].iter().take_while(|(of, _)| *of == hash);
-        let rows = hosts.filter_map(|(_, pos)| {
-            let at = self.rows.partition_point(|row| row.pos < *pos);
+        let rows = self.sites.of(site_hash(site)).filter_map(|pos| {
+            let at = self.rows.partition_point(|row| row.pos < pos);
             self.rows.get(at).filter(|row| row.record.site() == site)
         });
         rows.min_by_key(|row| (!row.placed, row.pos)).map(|row| row.network)
@@ -219,13 +252,14 @@ impl Membership {
             record.made.0 <= now.0 + EPOCH_SECS && now.secs_since(record.made) <= EXPIRE_SECS
         });
         let mut placed: Vec<(u64, Arc<MemberRecord>)> =
-            records.into_iter().map(|record| (place_of(record.node), record)).collect();
+            records.into_iter().map(|record| (place_in(&record), record)).collect();
         placed.sort_by_key(|(pos, record)| (*pos, record.node, std::cmp::Reverse(record.made)));
         placed.dedup_by_key(|(_, record)| record.node);
         placed.truncate(self.rows_max);
         for (pos, record) in placed {
-            self.sums[bucket_of(pos)] ^= sum_of(pos, record.made);
-            self.sites.push((site_hash(record.site()), pos));
+            self.sums[bucket_of(pos)] ^= sum_of(&record);
+            self.sites.0.push((site_hash(record.site()), pos));
+            self.nodes.0.push((first_of(&record.node.0), pos));
             let (network, placed) = self.judge(&record, CONFIRMED_BY + 1);
             self.rows.push(Row {
                 pos,
@@ -239,17 +273,17 @@ impl Membership {
                 placed,
             });
         }
-        self.sites.sort_unstable();
+        self.sites.0.sort_unstable();
+        self.nodes.0.sort_unstable();
         self.changes += 1;
     }
 
     fn add(&mut self, record: Arc<MemberRecord>) {
-        let pos = place_of(record.node);
+        let pos = place_in(&record);
+        self.nodes.add(first_of(&record.node.0), pos);
+        self.sites.add(site_hash(record.site()), pos);
         let at = self.rows.partition_point(|row| (row.pos, row.record.node) < (pos, record.node));
-        self.sums[bucket_of(pos)] ^= sum_of(pos, record.made);
-        let of_site = (site_hash(record.site()), pos);
-        let site_at = self.sites.partition_point(|one| *one < of_site);
-        self.sites.insert(site_at, of_site);
+        self.sums[bucket_of(pos)] ^= sum_of(&record);
         let (network, placed) = self.judge(&record, self.rows.len());
         let row = Row {
             pos,
@@ -274,21 +308,19 @@ impl Membership {
     }
 
     fn renew(&mut self, at: usize, record: Arc<MemberRecord>) {
+        if self.rows[at].record.site() != record.site() || self.rows[at].pos != place_in(&record) {
+            // It speaks for another site now, or in another lane.
+            self.remove(at);
+            self.add(record);
+            return;
+        }
         let (network, placed) = self.judge(&record, self.rows.len() - 1);
         let row = &mut self.rows[at];
-        let bucket = bucket_of(row.pos);
-        self.sums[bucket] ^= sum_of(row.pos, row.record.made) ^ sum_of(row.pos, record.made);
+        self.sums[bucket_of(row.pos)] ^= sum_of(&row.record) ^ sum_of(&record);
         let moved = (row.network, row.placed, row.record.leaving, row.record.boot)
             != (network, placed, record.leaving, record.boot);
-        let of_other_site = row.record.site() != record.site();
-        if of_other_site {
-            let (former, later) = (site_hash(row.record.site()), site_hash(record.site()));
-            self.sites.retain(|one| *one != (former, row.pos));
-            let site_at = self.sites.partition_point(|one| *one < (later, row.pos));
-            self.sites.insert(site_at, (later, row.pos));
-        }
         (row.network, row.placed, row.record) = (network, placed, record);
-        self.changes += u64::from(moved || of_other_site);
+        self.changes += u64::from(moved);
     }
 
     /// The network at which enough others saw the member, and whether there is one.
@@ -415,11 +447,9 @@ impl Membership {
 
     fn remove(&mut self, at: usize) {
         let row = self.rows.remove(at);
-        self.sums[bucket_of(row.pos)] ^= sum_of(row.pos, row.record.made);
-        let of_site = (site_hash(row.record.site()), row.pos);
-        if let Ok(at) = self.sites.binary_search(&of_site) {
-            self.sites.remove(at);
-        }
+        self.nodes.remove(first_of(&row.record.node.0), row.pos);
+        self.sites.remove(site_hash(row.record.site()), row.pos);
+        self.sums[bucket_of(row.pos)] ^= sum_of(&row.record);
         self.down -= usize::from(!row.up());
         self.changes += 1;
     }
@@ -427,7 +457,7 @@ impl Membership {
     /// The members next to this node on the ring that hold keys, nearest first.
     pub(crate) fn neighbours(&self, count: usize) -> Vec<NodeId> {
         let len = self.rows.len();
-        let start = self.rows.partition_point(|row| row.pos < place_of(self.home));
+        let start = self.index(self.home).unwrap_or(0);
         let mut found: Vec<NodeId> = Vec::with_capacity(count);
         for step in 1..len.min(count * 4 + 1) {
             for at in [(start + step) % len, (start + len - step) % len] {

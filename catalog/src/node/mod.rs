@@ -8,6 +8,7 @@
 //! fetched once when the asker's own rule of match has already said that it will match. A miss
 //! costs one round trip, a hit one or two, and every verdict rests on signatures.
 
+mod anchors;
 mod api;
 mod codec;
 mod config;

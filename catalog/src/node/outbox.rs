@@ -178,6 +178,12 @@ impl Node {
                     self.queue_offer(node, true, Ref { key: *key, tag, home });
                 }
             }
+            for key in self.wary_of(own.statement.keys(), Some(home), now) {
+                for node in self.anchors_of(key) {
+                    self.queue_offer(node, true, Ref { key, tag, home });
+                    self.queue_offer(node, true, Ref { key: home, tag, home });
+                }
+            }
             self.outbox.lingering.push_back((now.ms.saturating_add(LINGER_MS), own));
         }
         while self.outbox.lingering.front().is_some_and(|(due, _)| *due <= now.ms) {

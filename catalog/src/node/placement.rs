@@ -10,14 +10,21 @@ use smallvec::SmallVec;
 
 use crate::digest::Key;
 use crate::entry::Network;
+use crate::identity::SiteId;
 use crate::node::config::{NEAREST, REGIONS, REPLICAS};
-use crate::node::host::NodeId;
 use crate::node::membership::{Membership, Row, mix, place_of};
 
 /// How many peers a region looks at for one in a network that holds none of the key yet; then
 /// the rule relaxes. With 10 networks of equal size it finds one with all but 2 in 10^3 (9
 /// networks left of which 0.6^16), and it bounds the walk.
 const WALK_MAX: usize = 16;
+
+/// How many trusted members are nearest to a key beside its holders (see [`super::anchors`]): two,
+/// for one may be down, or not be trusted by who asks.
+pub(crate) const ANCHORS: usize = 2;
+/// How many members are looked at for them: with one in a hundred trusted it finds both but for one
+/// key in 2,000.
+const BESIDE_MAX: usize = 1_024;
 
 /// The holders of a key: indices into [`Membership::rows`], by region, nearest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,11 +43,11 @@ fn point(key: Key, region: usize) -> u64 {
     mix(key.0 ^ REGION[region])
 }
 
-/// How far a host is from a key on the ring, in each region: of 2^64, what somebody makes small
-/// who draws keys until he holds what he wants to hide (docs/threats.md).
+/// How far a site's first host is from a key on the ring, in each region: of 2^64, what somebody
+/// makes small who draws identities until he holds what he wants to hide (docs/threats.md).
 #[must_use]
-pub fn distances(key: Key, node: NodeId) -> [u64; REGIONS] {
-    let pos = place_of(node);
+pub fn distances(key: Key, site: SiteId) -> [u64; REGIONS] {
+    let pos = place_of(site, 0);
     std::array::from_fn(|region| {
         let ahead = pos.wrapping_sub(point(key, region));
         ahead.min(ahead.wrapping_neg())
@@ -124,6 +131,32 @@ fn place_among(members: &Membership, key: Key, may_hold: impl Fn(&Row) -> bool) 
     found
 }
 
+/// The nearest members beside a key's holders that are `trusted`, one in a network: indices into
+/// [`Membership::rows`].
+pub(crate) fn beside(
+    members: &Membership,
+    key: Key,
+    placement: &Placement,
+    trusted: impl Fn(&Row) -> bool,
+) -> SmallVec<[u32; ANCHORS]> {
+    let rows = members.rows();
+    let mut found = Placement::default();
+    for at in Walk::from(rows, point(key, 0)).take(BESIDE_MAX) {
+        let row = &rows[at];
+        if row.holds()
+            && !holds_already(placement, at)
+            && trusted(row)
+            && is_apart(rows, &found, at)
+        {
+            found.holders.push(index(at));
+            if found.holders.len() == ANCHORS {
+                break;
+            }
+        }
+    }
+    found.holders.into_iter().collect()
+}
+
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
@@ -148,7 +181,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::node::api::Now;
     use crate::node::group::Group;
-    use crate::node::host::{HostCertificate, Observation, PrefixBits};
+    use crate::node::host::{HostCertificate, NodeId, Observation, PrefixBits};
     use crate::node::member::MemberRecord;
     use std::collections::HashSet;
     use std::sync::Arc;

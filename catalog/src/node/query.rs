@@ -33,6 +33,9 @@ const FETCHES_MAX: usize = 64;
 /// Most statements fetched beyond that for each answer, of sites that the answerer trusts: half of
 /// an entry's opinions (a choice).
 const TRUSTED_FETCHES_A_HOLDER: usize = 16;
+/// Most peers of whom one statement is asked because they say that they have it, beside those that
+/// are trusted: its home has six holders, and each may be seen differently by who stated it.
+const SOURCES_MAX: usize = 32;
 /// How many peers are asked for whole statements beside their answer.
 const INLINE_PEERS: usize = 2;
 
@@ -47,15 +50,30 @@ pub(crate) struct Lead {
     pub(crate) home: Key,
     opinion: bool,
     keys: SmallVec<[Key; 4]>,
-    pub(crate) here: Option<NodeId>,
-    /// Of its homes, how many were asked.
-    pub(crate) tried: usize,
+    /// Who says that it has it and was not asked yet.
+    pub(crate) here: SmallVec<[NodeId; 2]>,
+    /// Who was asked.
+    pub(crate) tried: SmallVec<[NodeId; 4]>,
     /// Requests for it under way.
     pub(crate) waiting: usize,
     /// When others are asked as well; 0: they were.
     pub(crate) hedge_ms: u64,
     /// It has come.
     pub(crate) done: bool,
+}
+
+impl Lead {
+    /// A peer says that it has it. True when it is to be asked now, because those who were asked
+    /// had their time.
+    fn offered_by(&mut self, peer: Option<NodeId>, trusted: bool) -> bool {
+        let is_new = |peer: &NodeId| !self.here.contains(peer) && !self.tried.contains(peer);
+        let Some(peer) = peer.filter(is_new).filter(|_| !self.done) else { return false };
+        if !trusted && self.here.len() + self.tried.len() >= SOURCES_MAX {
+            return false;
+        }
+        self.here.push(peer);
+        !self.tried.is_empty() && self.hedge_ms == 0
+    }
 }
 
 /// A question, a statement to be spread, or both.
@@ -70,6 +88,8 @@ pub(crate) struct Job {
     /// Statements that are fetched and have not come.
     pub(crate) fetching: usize,
     asked: HashMap<NodeId, Vec<Key>>,
+    /// Keys for which anchors are asked too.
+    wary: Vec<Key>,
     known_witnesses: Vec<Arc<Witness>>,
     pub(crate) acked: usize,
     pub(crate) lost: usize,
@@ -134,9 +154,11 @@ impl Node {
         keys.sort_unstable();
         keys.dedup();
         let number = self.next_number();
+        let wary = self.wary_in(query.as_ref().map(|(_, probe)| &**probe), own.as_deref(), now);
         let job = Job {
             query,
             own,
+            wary,
             started_ms: now.ms,
             deadline_ms,
             answered: false,
@@ -160,27 +182,56 @@ impl Node {
         Some(number)
     }
 
-    /// One request to every distinct peer that holds one of the keys and was not asked yet.
+    /// The keys of a job for which anchors are asked. Keys of this week's salt and of last week's
+    /// are no one lot: who draws identities draws them for one.
+    fn wary_in(&mut self, probe: Option<&Probe>, own: Option<&Own>, now: Now) -> Vec<Key> {
+        let said: &[Key] = own.map_or(&[], |own| own.statement.keys());
+        let emitted = probe.map_or(said, Probe::emitted);
+        let former: Vec<Key> = probe
+            .iter()
+            .flat_map(|probe| probe.keys())
+            .filter(|key| !emitted.contains(key) && !said.contains(key))
+            .collect();
+        let lot = if said.is_empty() { emitted } else { said }.to_vec();
+        let mut wary = self.wary_of(&lot, own.and_then(|own| home_of(&own.statement)), now);
+        wary.extend(self.wary_of(&former, None, now));
+        self.counters.keys_anchored += wary.len() as u64;
+        wary
+    }
+
+    /// One request to every distinct peer that holds one of the keys, or is an anchor of it, and was
+    /// not asked yet. Anchors get the whole statement, which lies under its home's key there.
     fn send_legs(&mut self, number: u64, keys: &[Key], round: u8, now: Now) {
         let Some(job) = self.jobs.get(&number) else { return };
+        let home = job.own.as_ref().and_then(|own| home_of(&own.statement));
+        let mut homes = home.map(|key| self.nodes_of(key)).unwrap_or_default();
         let mut plan: BTreeMap<NodeId, Vec<Key>> = BTreeMap::new();
+        let mut ask = |node: NodeId, key: Key| {
+            if job.asked.get(&node).is_none_or(|asked| !asked.contains(&key)) {
+                let keys = plan.entry(node).or_default();
+                keys.extend((!keys.contains(&key)).then_some(key));
+            }
+        };
         for key in keys {
             let placement = place(&self.members, *key);
             self.counters.placements_relaxed += u64::from(placement.relaxed);
             for holder in &placement.holders {
-                let node = self.members.rows()[*holder as usize].record.node;
-                if job.asked.get(&node).is_none_or(|asked| !asked.contains(key)) {
-                    plan.entry(node).or_default().push(*key);
+                ask(self.members.rows()[*holder as usize].record.node, *key);
+            }
+            if job.wary.contains(key) {
+                for anchor in self.anchors_of(*key) {
+                    ask(anchor, *key);
+                    home.into_iter().for_each(|home| ask(anchor, home));
+                    homes.push(anchor);
                 }
             }
         }
-        let home = job.own.as_ref().and_then(|own| home_of(&own.statement));
-        let homes = home.map(|key| self.nodes_of(key)).unwrap_or_default();
         let least = job.query.as_ref().and_then(|(_, probe)| probe.emitted().iter().min().copied());
         let mut inline = least.map(|key| self.nodes_of(key)).unwrap_or_default();
         inline.retain(|node| *node != self.id);
         inline.truncate(INLINE_PEERS);
-        for (node, keys) in plan {
+        for (node, mut keys) in plan {
+            keys.sort_unstable();
             let whole = homes.contains(&node);
             if let Some(job) = self.jobs.get_mut(&number) {
                 job.asked.entry(node).or_default().extend(&keys);
@@ -309,20 +360,27 @@ impl Node {
         pointers: &[Pointer],
         now: Now,
     ) {
+        let member = from.and_then(|from| self.members.get(from));
+        let trusted = member.is_some_and(|row| self.replica.trusts(&row.record.site()));
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let Some((_, probe)) = &job.query else { return };
         let mut wanted: Vec<Tag> = Vec::new();
         let mut flagged = 0;
         for pointer in pointers {
             if job.taken.contains(&pointer.tag) {
+                // Who says first that he has it may not give it.
+                let lead = job.leads.get_mut(&pointer.tag).filter(|_| pointer.here);
+                if lead.is_some_and(|lead| lead.offered_by(from, trusted)) {
+                    wanted.push(pointer.tag);
+                }
                 continue;
             }
             let lead = job.leads.entry(pointer.tag).or_insert_with(|| Lead {
                 home: pointer.home,
                 opinion: pointer.opinion,
                 keys: SmallVec::new(),
-                here: None,
-                tried: 0,
+                here: SmallVec::new(),
+                tried: SmallVec::new(),
                 waiting: 0,
                 hedge_ms: 0,
                 done: false,
@@ -332,8 +390,8 @@ impl Node {
                     lead.keys.push(*key);
                 }
             }
-            if pointer.here && lead.here.is_none() {
-                lead.here = from.or(Some(self.id));
+            if pointer.here {
+                lead.offered_by(from, trusted);
             }
             // One holder's word that he trusts them opens a few places more, beyond those that
             // anybody can fill.

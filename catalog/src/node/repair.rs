@@ -111,12 +111,12 @@ impl Node {
                 Taken::Full if standing == Standing::Known => standing = Standing::Quota,
                 Taken::Full => {}
             }
-            let stays = self.stays_of(*key);
+            let (stays, mine) = self.stays_of(*key);
             if let Some(held) = self.replica.held_mut(*key)
                 && held.offered == [0; REPLICAS]
             {
                 // Who stated it has told the other holders.
-                held.offered = stays;
+                (held.offered, held.anchors) = (stays, !mine);
             }
         }
         if let Some(signed) = signed
@@ -151,13 +151,16 @@ impl Node {
         }
     }
 
-    fn stays_of(&self, key: Key) -> [u32; REPLICAS] {
-        let mut stays = [0; REPLICAS];
+    /// The present stays of a key's holders, and whether this node is one of them.
+    fn stays_of(&self, key: Key) -> ([u32; REPLICAS], bool) {
+        let (mut stays, mut mine) = ([0; REPLICAS], false);
         let rows = self.members.rows();
         for (stay, holder) in stays.iter_mut().zip(&place(&self.members, key).holders) {
-            *stay = rows[*holder as usize].stay();
+            let row = &rows[*holder as usize];
+            *stay = row.stay();
+            mine |= row.record.node == self.id;
         }
-        stays
+        (stays, mine)
     }
 
     pub(crate) fn queue_offer(&mut self, to: NodeId, here: bool, one: Ref) {
@@ -215,11 +218,16 @@ impl Node {
             }
         }
         let stray_for = now.wall.0.saturating_sub(held.stray_since);
-        if !mine && held.stray_since > 0 && stray_for > STRAY_SECS && !placement.holders.is_empty()
+        if !mine
+            && !held.anchors
+            && held.stray_since > 0
+            && stray_for > STRAY_SECS
+            && !placement.holders.is_empty()
         {
             self.replica.drop_key(key);
             return;
         }
+        let anchors = held.anchors;
         let mut refs: SmallVec<[(bool, Ref); 4]> = SmallVec::new();
         if !fresh.is_empty() {
             for record in held.entry.iter() {
@@ -230,13 +238,14 @@ impl Node {
         }
         if let Some(held) = self.replica.held_mut(key) {
             held.offered = stays;
+            held.anchors &= !mine;
             held.stray_since = match (mine, held.stray_since) {
                 (true, _) => 0,
                 (false, 0) => now.wall.0.max(1),
                 (false, since) => since,
             };
         }
-        self.repair.strays |= !mine;
+        self.repair.strays |= !(mine || anchors);
         for node in fresh {
             refs.iter().for_each(|(here, one)| self.queue_offer(node, *here, *one));
         }

@@ -27,6 +27,8 @@ pub(crate) struct Held {
     pub(crate) offered: [u32; REPLICAS],
     /// Since when, in seconds of the wall clock, this node is no holder of the key; 0: it is.
     pub(crate) stray_since: u64,
+    /// It was no holder when this was stated to it: it is somebody's anchor, and keeps it.
+    pub(crate) anchors: bool,
 }
 
 /// A whole statement.
@@ -120,6 +122,16 @@ impl Replica {
     /// From now on what these sites state keeps a place of its own under each key.
     pub(crate) fn trust(&mut self, sites: Vec<(SiteId, Shelf)>) {
         self.shelves = Shelves::new(sites);
+    }
+
+    /// True when the agent said that the site counts for it.
+    pub(crate) fn trusts(&self, site: &SiteId) -> bool {
+        self.shelves.of(site) == Some(Shelf::Counting)
+    }
+
+    /// True when any does.
+    pub(crate) fn trusts_somebody(&self) -> bool {
+        self.shelves.somebody_counts()
     }
 
     /// Records held.

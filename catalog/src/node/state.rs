@@ -8,6 +8,7 @@ use crate::clock::Time;
 use crate::digest::Key;
 use crate::entry::Network;
 use crate::identity::{Identity, SiteId};
+use crate::node::anchors::Usual;
 use crate::node::api::{Action, AskId, Event, Failure, Now, Purpose, RequestId, Topic};
 use crate::node::config::{Config, Start};
 use crate::node::counters::Counters;
@@ -56,6 +57,7 @@ pub struct Node {
     pub(crate) hot: Hot,
     pub(crate) repair: Repair,
     pub(crate) watch: Watch,
+    pub(crate) usual: Usual,
     pub(crate) quotas: Quotas,
     pub(crate) impatience: Impatience,
     pub(crate) waits: Waits,
@@ -155,6 +157,7 @@ impl Node {
             outbox: Outbox::default(),
             repair: Repair::default(),
             watch: Watch::default(),
+            usual: Usual::default(),
             refused: HashSet::new(),
             vouches: Vouches::default(),
             invites: Invites::default(),
@@ -204,7 +207,10 @@ impl Node {
                 self.query(query, probe, sighting, known, deadline_ms, now);
             }
             Event::Vouch { signed } => self.vouch(&signed),
-            Event::Trusted { sites } => self.replica.trust(sites),
+            Event::Trusted { sites } => {
+                self.replica.trust(sites);
+                self.usual.forget();
+            }
             Event::Invites { invites } => self.know_invites(invites),
             Event::Accept { ask, to, secret, inviter } => {
                 self.accept(ask, to, secret, inviter, now);
