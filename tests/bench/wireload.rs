@@ -22,7 +22,7 @@ use libp2p::quic;
 use novacula_catalog::node::Config;
 use novacula_catalog::node::wire::{Response, Standing};
 use novacula_tests::simulation::hostile::Peer;
-use novacula_tests::wire::{Client, address_of, live};
+use novacula_tests::wire::{Client, Flooding, address_of, live};
 
 /// Measures one node on the wire.
 #[derive(Parser)]
@@ -50,6 +50,9 @@ const KEYS: usize = 23;
 const UNDER_WAY: usize = 32;
 /// How long a flood goes on that nobody cuts off.
 const FLOOD_TIME: Duration = Duration::from_secs(5);
+/// Round trips between two newcomers, and the longest wait of one.
+const MEET_EVERY: usize = 20;
+const MEET_TIME_MAX: Duration = Duration::from_secs(3);
 /// Round trips of one sort before the other has its turn.
 const TURN: usize = 100;
 
@@ -189,25 +192,36 @@ fn flooded(over: &'static str, flooders: u16, trips: usize) {
     for quotas in [false, true] {
         let (address, _) = node(over, quotas);
         let at = address.clone();
-        let run = move |flooders: u16| {
-            let at = at.clone();
-            std::thread::spawn(move || {
-                runtime().block_on(async {
-                    let each = (0..flooders).map(async |number| {
+        // Each on a thread of its own: in one runtime the first of them keep the others waiting.
+        let run = move |flooders: u16| -> Vec<std::thread::JoinHandle<Flooding>> {
+            let flood = |number: u16| {
+                let at = at.clone();
+                std::thread::spawn(move || {
+                    runtime().block_on(async {
                         let mut client = Client::meet(100 + number, &at).await;
                         client.widen(&at, 4).await;
                         client.flood(4 * 64, KEYS, FLOOD_TIME).await
-                    });
-                    futures::future::join_all(each).await
+                    })
                 })
-            })
+            };
+            (0..flooders).map(flood).collect()
         };
         let honest_runtime = runtime();
         let mut honest = honest_runtime.block_on(Client::meet(1, &address));
+        let mut newcomers = 2..100;
         let mut measure = |what: &str, going: &dyn Fn() -> bool| {
             let mut times: Vec<Duration> = Vec::new();
+            let mut met: Vec<Option<Duration>> = Vec::new();
             honest_runtime.block_on(async {
                 while times.len() < trips && going() {
+                    if times.len() % MEET_EVERY == MEET_EVERY / 2
+                        && let Some(number) = newcomers.next()
+                    {
+                        let started = Instant::now();
+                        let meeting = Client::meet(number, &address);
+                        let client = tokio::time::timeout(MEET_TIME_MAX, meeting).await;
+                        met.push(client.is_ok().then(|| started.elapsed()));
+                    }
                     let frame = honest.observe(KEYS);
                     let started = Instant::now();
                     let answer = honest.trip(frame).await.expect("an answer");
@@ -220,12 +234,15 @@ fn flooded(over: &'static str, flooders: u16, trips: usize) {
             times.sort_unstable();
             let at = |share: usize| times.get(times.len() * share / 100).copied();
             println!("{what}: {} trips, p50 {:?}, p99 {:?}", times.len(), at(50), at(99));
+            println!("{what}: newcomers were welcome after {met:?}");
         };
         println!("quotas {quotas}");
         measure("alone", &|| true);
         let flood = run(flooders);
-        measure("flooded", &|| !flood.is_finished());
-        println!("{:?}", flood.join().expect("it floods"));
+        measure("flooded", &|| flood.iter().any(|one| !one.is_finished()));
+        for one in flood {
+            println!("{:?}", one.join().expect("it floods"));
+        }
         measure("after", &|| true);
     }
 }

@@ -94,3 +94,60 @@ fn who_goes_on_asking_is_cut_off_and_who_waits_is_not() {
         assert!(view.counts.waiting_most <= 3 * 256 + 2, "{:?}", view.counts);
     });
 }
+
+/// Who floods a node that refuses nobody, so that the flood does not end.
+const CROWD: u16 = 10;
+/// How long.
+const CROWD_TIME: Duration = Duration::from_secs(8);
+/// Longest that a newcomer may wait until he is welcome.
+const WELCOME_TIME_MAX: Duration = Duration::from_secs(2);
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn newcomers_are_let_in_during_a_flood() {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let most = u32::MAX;
+            let config = Config {
+                keys_per_second_peer: most,
+                keys_per_second_network: most,
+                keys_per_second_all: most,
+                ..Config::default()
+            };
+            let (node, mut heard) = live(Peer::new(60_000), config);
+            tell.send(address_of(&node, "/quic-v1").await).unwrap();
+            while heard.recv().await.is_some() {}
+        });
+    });
+    let address = told.recv().unwrap();
+    let flood = |number: u16| {
+        let address = address.clone();
+        std::thread::spawn(move || {
+            runtime().block_on(async {
+                let mut client = Client::meet(100 + number, &address).await;
+                client.widen(&address, CONNECTIONS).await;
+                client.flood(CONNECTIONS * STREAMS, KEYS, CROWD_TIME).await
+            })
+        })
+    };
+    let flooders: Vec<_> = (0..CROWD).map(flood).collect();
+    std::thread::sleep(CROWD_TIME / 4);
+    let welcome: Vec<Option<Duration>> = (1..6)
+        .map(|number| {
+            let started = Instant::now();
+            let meeting = async {
+                tokio::time::timeout(WELCOME_TIME_MAX, Client::meet(number, &address)).await
+            };
+            runtime().block_on(meeting).is_ok().then(|| started.elapsed())
+        })
+        .collect();
+    println!("newcomers were welcome after {welcome:?}");
+    assert!(flooders.iter().all(|one| !one.is_finished()), "the flood went on");
+    let answered: usize = flooders.into_iter().map(|one| one.join().unwrap().answered).sum();
+    assert!(answered > 1_000, "it was one: {answered}");
+    assert!(welcome.iter().all(Option::is_some), "{welcome:?}");
+}

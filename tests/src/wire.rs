@@ -1,6 +1,7 @@
 //! The network side alone, without an agent around it: a real node behind the real driver
 //! ([`live`]), and a peer of our own making that speaks bytes ([`Stranger`]).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,6 +221,8 @@ pub struct Flooding {
     pub answered: usize,
     /// Requests refused.
     pub refused: usize,
+    /// Requests that ended without an answer, by reason.
+    pub failed: BTreeMap<String, usize>,
     /// The node closed the last connection.
     pub cut_off: bool,
 }
@@ -336,7 +339,7 @@ impl Client {
 
     /// Keeps so many requests under way, until the node has had enough or the time is over.
     pub async fn flood(&mut self, under_way: usize, keys: usize, longest: Duration) -> Flooding {
-        let mut done = Flooding::default();
+        let (mut done, mut missing) = (Flooding::default(), 0);
         let end = tokio::time::Instant::now() + longest;
         for _ in 0..under_way {
             let frame = self.observe(keys);
@@ -349,12 +352,25 @@ impl Client {
                     break;
                 }
                 SwarmEvent::Behaviour(event) => {
-                    let Some(Ok(frame)) = self.heard(event) else { continue };
-                    let refused = matches!(Response::decode(&frame), Ok(Response::Refused { .. }));
-                    done.answered += usize::from(!refused);
-                    done.refused += usize::from(refused);
-                    let frame = self.observe(keys);
-                    self.send(frame);
+                    match self.heard(event) {
+                        None => continue,
+                        Some(Ok(frame)) => {
+                            let answer = Response::decode(&frame);
+                            let refused = matches!(answer, Ok(Response::Refused { .. }));
+                            done.answered += usize::from(!refused);
+                            done.refused += usize::from(refused);
+                        }
+                        Some(Err(why)) => {
+                            // A connection took fewer than its share: made up for by the next.
+                            *done.failed.entry(why).or_default() += 1;
+                            missing += 1;
+                            continue;
+                        }
+                    }
+                    for _ in 0..1 + std::mem::take(&mut missing) {
+                        let frame = self.observe(keys);
+                        self.send(frame);
+                    }
                 }
                 _ => {}
             }

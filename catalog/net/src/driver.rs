@@ -35,6 +35,10 @@ const BANNED_MAX: usize = 10_000;
 /// What the network brings is taken in up to so often before the next of what waits is served, so
 /// that who comes last finds a place in line, and nobody can keep the node from serving.
 const TAKEN_MAX: usize = 16;
+/// libp2p accepts new connections only when nothing else has happened. So at least so often all that
+/// has happened is taken in, or so much of it: two events of each connection, some 20 ms.
+const DRAINED_EVERY: Duration = Duration::from_millis(100);
+const DRAINED_MAX: usize = 2_000;
 /// So many that wait are served before the connections have their turn.
 const SERVED_MAX: usize = 8;
 /// Fewest connections that a node wants; under it, it dials whom discovery finds.
@@ -125,7 +129,7 @@ impl Driver {
 
     /// Runs until the agent lets go of its handle, or the node has left.
     pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
-        let mut taken = 0;
+        let (mut taken, mut drained) = (0, Instant::now());
         loop {
             self.work();
             let wake = self.wake();
@@ -134,17 +138,22 @@ impl Driver {
                 continue;
             }
             let busy = !self.turns.is_empty();
+            let late = taken >= TAKEN_MAX && drained.elapsed() >= DRAINED_EVERY;
+            let most = if late { DRAINED_MAX } else { TAKEN_MAX };
             tokio::select! {
                 biased;
                 ask = asked.recv() => match ask {
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },
-                event = self.swarm.select_next_some(), if !busy || taken < TAKEN_MAX => {
+                event = self.swarm.select_next_some(), if !busy || taken < most => {
                     taken += 1;
                     self.on_swarm(event);
                 }
                 () = tokio::task::yield_now(), if busy => {
+                    if late || taken < most {
+                        drained = Instant::now();
+                    }
                     taken = 0;
                     self.serve_some();
                 }

@@ -51,18 +51,24 @@ impl<T> Turns<T> {
         self.len == 0
     }
 
-    /// Takes in what a peer asks. Gives back what has no room: this one, or at the bound for all the
-    /// newest of who has most.
+    /// Takes in what a peer asks. Gives back what has no room: this one, or at the bound for its
+    /// network or for all the newest of who has most.
     #[must_use]
     pub fn push(&mut self, peer: NodeId, network: Network, item: T) -> Option<T> {
         let line = self.lines.get(&network);
         let of_network = line.map_or(0, |line| line.len);
         let of_peer = line.and_then(|line| line.peers.get(&peer)).map_or(0, VecDeque::len);
-        if of_peer >= PEER_WAITING_MAX || of_network >= NETWORK_WAITING_MAX {
+        if of_peer >= PEER_WAITING_MAX {
             return Some(item);
         }
         let mut gone = None;
-        if self.len >= WAITING_MAX {
+        if of_network >= NETWORK_WAITING_MAX {
+            let longest = line.and_then(|line| line.peers.values().map(VecDeque::len).max());
+            match longest {
+                Some(longest) if longest > of_peer + 1 => gone = self.cut(network),
+                _ => return Some(item),
+            }
+        } else if self.len >= WAITING_MAX {
             let longest = self.lines.iter().max_by_key(|(network, line)| (line.len, network.0));
             match longest.map(|(network, line)| (*network, line.len)) {
                 Some((longest, len)) if len > of_network + 1 => gone = self.cut(longest),
@@ -186,7 +192,14 @@ mod tests {
             }
         }
         assert_eq!((turns.len(), refused), (WAITING_MAX, 40_000 - WAITING_MAX));
-        // Somebody loses his newest for the one who has come.
+        // Somebody loses his newest for the one who has come, also in a network that is full.
+        let mut full = Turns::default();
+        for number in 0..10_000 {
+            let _ = full.push(peer(number % 8), Network(1), number);
+        }
+        assert_eq!(full.len(), NETWORK_WAITING_MAX);
+        assert!(full.push(peer(99), Network(1), 7).is_some_and(|gone| gone != 7));
+        assert_eq!((full.len(), full.forget(peer(99))), (NETWORK_WAITING_MAX, vec![7]));
         assert!(turns.push(peer(99), Network(99), 7).is_some_and(|gone| gone != 7));
         assert_eq!(turns.len(), WAITING_MAX);
         assert_eq!(turns.forget(peer(99)), [7]);
