@@ -320,7 +320,7 @@ pub fn table(size: Size, seed: u64) -> impl Iterator<Item = String> {
     let many = if size.sites >= 1_000 { 10_000 } else { 1_000 };
     let attacks: Vec<Box<dyn Fn() -> String>> = vec![
         Box::new(move || format!("what weights rest on: {:?}", grounds(size, seed))),
-        Box::new(move || eclipse::table(size, &[1, 4_000], seed)),
+        Box::new(move || eclipse::table(size, 4_000, seed)),
         Box::new(move || {
             let mut lines =
                 String::from("% of honest sites fooled by sleepers, mail at 0, 3, 30 places");

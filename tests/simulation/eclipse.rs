@@ -117,21 +117,15 @@ pub fn lost(size: Size, of: Eclipse, seed: u64) -> [Lost; 2] {
 
 /// Every way of it, with so many draws: who hides; what is lost without trust and with it.
 #[must_use]
-pub fn table(size: Size, draws: &[usize], seed: u64) -> String {
+pub fn table(size: Size, draws: usize, seed: u64) -> String {
     let mut lines =
-        String::from("lost to sites that hide what they hold, without trust and with it");
-    for draws in draws {
-        for (strangers, turned) in
-            [(0.0, 0.0), (0.05, 0.0), (0.2, 0.0), (0.0, 0.05), (0.0, 0.2), (0.2, 0.2)]
-        {
-            for home_first in [false, true] {
-                // Who does not draw lies where he lies, and without strangers nobody draws.
-                if *draws > 1 && strangers == 0.0 || *draws == 1 && home_first {
-                    continue;
-                }
-                let of = Eclipse { strangers, draws: *draws, home_first, turned };
-                let _ = write!(lines, "\n  {of:?}: {:?}", lost(size, of, seed));
-            }
+        String::from("lost to sites that hide, where nobody trusts anybody and with trust");
+    let hiding = [(0.0, 0.0), (0.05, 0.0), (0.2, 0.0), (0.0, 0.05), (0.0, 0.2), (0.2, 0.2)];
+    for (draws, home_first) in [(1, false), (draws, true)] {
+        // Without strangers nobody draws: who is trusted stays where he lies.
+        for (strangers, turned) in hiding.into_iter().filter(|of| draws == 1 || of.0 > 0.0) {
+            let of = Eclipse { strangers, draws, home_first, turned };
+            let _ = write!(lines, "\n  {of:?}: {:?}", lost(size, of, seed));
         }
     }
     lines

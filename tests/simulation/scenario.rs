@@ -6,6 +6,7 @@ use novacula_catalog::node::{Group, Purpose};
 
 use super::check::{Differences, Recall, differences, recall};
 use super::mail::{Campaign, Mail};
+use super::trusted;
 use super::world::{Faults, Options, START, World};
 
 /// Time within which the network must have found itself again (DESIGN: 2 minutes).
@@ -41,6 +42,8 @@ pub struct Flow {
     pub requests: f64,
     /// Keys stated or asked, over all peers, per mail.
     pub key_ops: f64,
+    /// Keys of which anchors were told or asked too, per mail.
+    pub anchored: f64,
     /// Outbreaks announced.
     pub announced: u64,
     /// Records held by the fullest node.
@@ -90,6 +93,15 @@ pub fn play_mail_within(
     all
 }
 
+/// Each site trusts so large a share of the others, drawn for each anew.
+pub fn trust_each_other(world: &mut World, share: f64) {
+    let all: Vec<_> = world.sites.iter().map(|site| site.id()).collect();
+    for at in 0..all.len() {
+        let some: Vec<_> = all.iter().copied().filter(|_| world.rng.f64() < share).collect();
+        world.event(at, trusted(some));
+    }
+}
+
 /// What was said is offered again after 15 minutes; that is part of its cost.
 pub const AFTER_MS: u64 = 17 * 60_000;
 
@@ -98,6 +110,7 @@ pub fn flow(world: &mut World, mails: usize, deadline_ms: u64, after_ms: u64) ->
     let purposes = [Purpose::Observe, Purpose::Fetch, Purpose::Hot, Purpose::Repair];
     let before = purposes.map(|purpose| world.bytes(purpose));
     let (requests, keys) = (world.count("query_requests"), world.count("query_keys"));
+    let anchored = world.count("keys_anchored");
     let (since, local) = (world.now_ms(), world.local);
     play_mail_within(world, mails, 0.5, mails as u64 * 100, deadline_ms);
     world.run_for(after_ms);
@@ -117,6 +130,7 @@ pub fn flow(world: &mut World, mails: usize, deadline_ms: u64, after_ms: u64) ->
         repair_bytes: repair,
         requests: per_mail(world.count("query_requests") - requests),
         key_ops: per_mail(world.count("query_keys") - keys),
+        anchored: per_mail(world.count("keys_anchored") - anchored),
         announced: world.count("hot_announced"),
         records_most: nodes.map(|node| node.status().records).max().unwrap_or(0),
     }

@@ -11,7 +11,7 @@ use novacula_tests::simulation::eclipse::table;
 use novacula_tests::simulation::flood::{Riding, Scale, flood, ride};
 use novacula_tests::simulation::hostile::serve;
 use novacula_tests::simulation::scenario::{
-    churn, crash_a_fifth, flow, kill_two, options, partition,
+    churn, crash_a_fifth, flow, kill_two, options, partition, trust_each_other,
 };
 use novacula_tests::simulation::society::Size;
 use novacula_tests::simulation::{Faults, Options, World};
@@ -37,6 +37,9 @@ struct Arguments {
     /// at 60 under one.
     #[arg(long, default_value_t = 0)]
     later: u64,
+    /// Share of the others that each site trusts, in `flow`.
+    #[arg(long, default_value_t = 0.0)]
+    trusting: f64,
     #[command(subcommand)]
     what: What,
 }
@@ -77,7 +80,7 @@ enum What {
 
 fn main() {
     let arguments = Arguments::parse();
-    let Arguments { seed, sites, mails, deadline, after, later, what } = arguments;
+    let Arguments { seed, sites, mails, deadline, after, later, trusting, what } = arguments;
     println!("seed {seed}, {sites} sites");
     let size = if sites >= 1_000 { Size::WHOLE } else { Size::REDUCED };
     let clock = Instant::now();
@@ -88,6 +91,7 @@ fn main() {
             let mut world = World::new(Options { start, ..options });
             world.start_acquainted();
             println!("started after {:.1} s", clock.elapsed().as_secs_f64());
+            trust_each_other(&mut world, trusting);
             world.run_for(130_000);
             println!("{:#?}", flow(&mut world, mails, deadline, after * 1000));
         }
@@ -105,7 +109,7 @@ fn main() {
                 println!("{places}: {:?}", deceit::baseline(Size::REDUCED, seed, Some(places)));
             }
         }
-        What::Eclipse { draws } => println!("{}", table(size, &[1, draws], seed)),
+        What::Eclipse { draws } => println!("{}", table(size, draws, seed)),
         What::Deceit => {
             deceit::table(size, seed).for_each(|row| println!("{row}"));
         }
