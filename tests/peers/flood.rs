@@ -97,10 +97,9 @@ fn who_goes_on_asking_is_cut_off_and_who_waits_is_not() {
 
 /// Who floods a node that refuses nobody, so that the flood does not end.
 const CROWD: u16 = 10;
-/// How long.
-const CROWD_TIME: Duration = Duration::from_secs(8);
-/// Longest that a newcomer may wait until he is welcome.
-const WELCOME_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long, and how long until they have all come.
+const CROWD_TIME: Duration = Duration::from_secs(10);
+const GATHERING_TIME: Duration = Duration::from_secs(4);
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -119,11 +118,12 @@ fn newcomers_are_let_in_during_a_flood() {
                 ..Config::default()
             };
             let (node, mut heard) = live(Peer::new(60_000), config);
-            tell.send(address_of(&node, "/quic-v1").await).unwrap();
+            let address = address_of(&node, "/quic-v1").await;
+            tell.send((node, address)).unwrap();
             while heard.recv().await.is_some() {}
         });
     });
-    let address = told.recv().unwrap();
+    let (node, address) = told.recv().unwrap();
     let flood = |number: u16| {
         let address = address.clone();
         std::thread::spawn(move || {
@@ -135,19 +135,14 @@ fn newcomers_are_let_in_during_a_flood() {
         })
     };
     let flooders: Vec<_> = (0..CROWD).map(flood).collect();
-    std::thread::sleep(CROWD_TIME / 4);
-    let welcome: Vec<Option<Duration>> = (1..6)
-        .map(|number| {
-            let started = Instant::now();
-            let meeting = async {
-                tokio::time::timeout(WELCOME_TIME_MAX, Client::meet(number, &address)).await
-            };
-            runtime().block_on(meeting).is_ok().then(|| started.elapsed())
-        })
-        .collect();
-    println!("newcomers were welcome after {welcome:?}");
-    assert!(flooders.iter().all(|one| !one.is_finished()), "the flood went on");
+    std::thread::sleep(GATHERING_TIME);
+    let started = Instant::now();
+    runtime().block_on(Client::meet(1, &address));
+    println!("a newcomer was welcome after {:?}", started.elapsed());
+    let made = runtime().block_on(node.view(0)).unwrap().counts.connections_made;
+    assert!(flooders.iter().all(|one| !one.is_finished()), "the flood goes on");
+    // Everybody's: a node that has no time for new ones has some of the first flooders' here.
+    assert_eq!(made, u64::from(CROWD) * CONNECTIONS as u64 + 1);
     let answered: usize = flooders.into_iter().map(|one| one.join().unwrap().answered).sum();
-    assert!(answered > 1_000, "it was one: {answered}");
-    assert!(welcome.iter().all(Option::is_some), "{welcome:?}");
+    assert!(answered > 1_000, "it is one: {answered}");
 }
