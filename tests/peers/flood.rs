@@ -137,7 +137,8 @@ fn newcomers_are_let_in_during_a_flood() {
     let flooders: Vec<_> = (0..CROWD).map(flood).collect();
     std::thread::sleep(GATHERING_TIME);
     let started = Instant::now();
-    runtime().block_on(Client::meet(1, &address));
+    let welcome = async { tokio::time::timeout(CROWD_TIME, Client::meet(1, &address)).await };
+    assert!(runtime().block_on(welcome).is_ok(), "a newcomer is let in");
     println!("a newcomer was welcome after {:?}", started.elapsed());
     let made = runtime().block_on(node.view(0)).unwrap().counts.connections_made;
     assert!(flooders.iter().all(|one| !one.is_finished()), "the flood goes on");
