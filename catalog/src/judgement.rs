@@ -45,7 +45,7 @@ pub struct Term {
     pub site: Option<SiteId>,
     /// What it is: `prior`, `filters`, `report`, `trap-report`, `revoke`, `exposed`, or `cap`:
     /// what sites of one network, of one branch and newcomers say beyond what they weigh
-    /// together.
+    /// together, and what nobody may say alone of a mail seen at few places.
     pub what: &'static str,
     /// Copies it rests on.
     pub copies: f64,

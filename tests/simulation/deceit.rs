@@ -123,6 +123,7 @@ pub fn sleepers(size: Size, seed: u64, vouches: usize, each: usize, places: usiz
     of(12).max(of(usize::MAX))
 }
 
+/// With lists of at most `listed`.
 fn sleepers_listing(
     size: Size,
     seed: u64,

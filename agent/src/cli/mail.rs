@@ -301,8 +301,9 @@ fn term_words(term: &Term) -> String {
     match term.what.as_str() {
         "prior" => "before any evidence".into(),
         "filters" => "what other sites' content filters thought".into(),
-        "cap" => "sites of one network, of one branch, and newcomers count together; introduced \
-                  sites convict only what many places have seen"
+        "cap" => "sites of one network, of one branch, and newcomers count together; those whom \
+                  others introduce, and in a large network those vouched for here, convict only what \
+                  many places have seen"
             .into(),
         _ => format!("{:.2} copies, trust {:.2} ({})", term.copies, term.trust, term.ground),
     }
