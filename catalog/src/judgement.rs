@@ -178,10 +178,9 @@ pub fn judge(
     }
     let filters = pooled_filters(matches, trust, rates, now);
     terms.extend(filters.map(|nats| Term::of_none("filters", nats)));
-    let places = spread.sites.min(spread.networks);
     let few = Few {
-        places: places < trust.places_needed(),
-        friends: places < trust.places_needed_of_friends(),
+        places: spread.places < trust.places_needed(),
+        friends: spread.places < trust.places_needed_of_friends(),
         named: named < rates.named_reports_min,
     };
     let others = rates.prior_nats + filters.unwrap_or(0.0);

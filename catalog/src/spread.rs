@@ -1,9 +1,10 @@
 //! At how many independent places a mail was seen, and when: the number Novacula exists for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Time;
 use crate::entry::Network;
+use crate::identity::SiteId;
 use crate::matching::Match;
 use crate::statement::{Kind, Opinion};
 use crate::trust::{Ground, Trust};
@@ -16,6 +17,9 @@ pub struct Spread {
     pub sites: u32,
     /// Distinct networks these sites were observed in.
     pub networks: u32,
+    /// Places as [`Trust::places_needed`] asks for them: these sites, of a branch of the vouch tree
+    /// at most half of what is needed; not more than networks.
+    pub places: u32,
     /// Start of the earliest epoch.
     pub first_seen: Option<Time>,
     /// Start of the latest epoch.
@@ -34,6 +38,7 @@ impl Spread {
         in_hand: Option<Network>,
     ) -> Self {
         let (mut sites, mut networks) = (BTreeSet::new(), BTreeSet::new());
+        let mut branches: BTreeMap<SiteId, BTreeSet<SiteId>> = BTreeMap::new();
         let (mut first, mut last, mut newcomer) = (None, None, None);
         let mut count = |site, network, at: Time| {
             sites.insert(site);
@@ -56,19 +61,27 @@ impl Spread {
                 place if place.ground == Ground::Newcomer => {
                     newcomer.get_or_insert((statement.site, witness.network, at));
                 }
-                _ => count(statement.site, witness.network, at),
+                place => {
+                    branches.entry(place.branch).or_default().insert(statement.site);
+                    count(statement.site, witness.network, at);
+                }
             }
         }
         if let Some((site, network, at)) = newcomer {
+            branches.entry(site).or_default().insert(site);
             count(site, network, at);
         }
         if let Some(network) = in_hand {
+            branches.entry(trust.home()).or_default().insert(trust.home());
             count(trust.home(), network, now.epoch().start());
         }
+        let most = trust.places_needed().div_ceil(2) as usize;
+        let places: usize = branches.values().map(|sites| sites.len().min(most)).sum();
         let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         Self {
             sites: size(sites.len()),
             networks: size(networks.len()),
+            places: size(places.min(networks.len())),
             first_seen: first,
             last_seen: last,
         }

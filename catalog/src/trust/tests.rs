@@ -152,20 +152,6 @@ fn three_revokes_hold_against_any_number_of_reports() {
 }
 
 #[test]
-fn who_vouches_for_many_gives_little_to_each() {
-    let other = |at: u8| SiteId([at; 32]);
-    let own: BTreeSet<SiteId> = [site('A'), site('B')].into();
-    let standing = |count: u8| {
-        let list: Vec<SiteId> = (100..100 + count).map(other).collect();
-        let list_of = |from: &SiteId| if own.contains(from) { &list[..] } else { &[] };
-        let walk = Walk::over(site('H'), &own, list_of, |_| false);
-        walk.standing(&other(100)).unwrap().standing
-    };
-    assert!((standing(12) - 2.0 * INTRODUCER_MAX).abs() < 1e-9, "{}", standing(12));
-    assert!((standing(60) - 2.0 * 4.0 / 60.0).abs() < 1e-9, "{}", standing(60));
-}
-
-#[test]
 fn in_a_large_network_a_friend_convicts_no_mail_that_nobody_else_saw() {
     let judged = |friends: u32, matches: &[Match]| {
         let own: BTreeSet<SiteId> =
@@ -196,6 +182,24 @@ fn one_branch_says_no_more_than_one_site() {
         .collect();
     let odds = judged(&trust, &matches).odds_nats;
     assert!((odds - Rates::default().trap_nats).abs() < 1e-9, "{odds}");
+}
+
+#[test]
+fn one_branch_poses_half_of_the_places_that_are_needed() {
+    let lists = ["H: A B C", "A: P Q R S T", "B: P Q R S T", "C: P Q R S T"];
+    let trust = trust(&lists).with_places(4);
+    let mut matches: Vec<Match> =
+        "PQRST".chars().enumerate().map(|(at, name)| seen(name, at as u64, 1)).collect();
+    matches.extend([said('P', 0, Opinion::Report), said('Q', 1, Opinion::Report)]);
+    let judgement = judged(&trust, &matches);
+    assert_eq!((judgement.spread.sites, judgement.spread.places), (6, 3));
+    assert_ne!(judgement.conclusion, Conclusion::Spam);
+    let others = ["ABC", "AB"].map(|names| {
+        let of = |(at, name): (usize, char)| seen(name, 50 + at as u64, 1);
+        let seen: Vec<Match> = names.chars().enumerate().map(of).collect();
+        judged(&trust, &[&matches[..], &seen].concat()).spread.places
+    });
+    assert!(others.iter().all(|places| *places >= 4), "{others:?}");
 }
 
 #[test]

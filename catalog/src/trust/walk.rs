@@ -19,10 +19,6 @@ const GO_ON: f64 = 0.5;
 const STEPS: usize = 12;
 /// Most of a full standing that one voucher gives (PGP: one fully trusted or three marginal).
 pub const INTRODUCER_MAX: f64 = 1.0 / 3.0;
-/// Most that one voucher gives to all whom it vouches for, in full standings: a third each to twelve
-/// (as many as a site of the measured societies knows). Who stands near has so much mass that without
-/// it sixty names behind him got a third each.
-const GIVES_MAX: f64 = 4.0;
 /// Standing from which a site counts by itself, and its vouches count: with two introducers.
 pub const ESTABLISHED_MIN: f64 = 0.5;
 /// Friends with whom a friend's guests speak with a full voice; with three times as many or more
@@ -160,8 +156,7 @@ impl Graph {
             if from == 0 {
                 continue;
             }
-            let each = 1.0 / edges.len().max(1) as f64;
-            let gives = (mass[from] * GO_ON * each / median).min(GIVES_MAX * each);
+            let gives = mass[from] * GO_ON / edges.len().max(1) as f64 / median;
             let voice = if established[from] { 1.0 } else { guest };
             given[from] = gives.min(INTRODUCER_MAX) * voice;
             let led = edges.iter().filter(|to| leads(from, **to));
