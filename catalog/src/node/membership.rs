@@ -251,41 +251,27 @@ impl Membership {
         records.retain(|record| {
             record.made.0 <= now.0 + EPOCH_SECS && now.secs_since(record.made) <= EXPIRE_SECS
         });
+        records.sort_by_key(|record| (record.node, std::cmp::Reverse(record.made)));
+        records.dedup_by_key(|record| record.node);
         let mut placed: Vec<(u64, Arc<MemberRecord>)> =
             records.into_iter().map(|record| (place_in(&record), record)).collect();
-        placed.sort_by_key(|(pos, record)| (*pos, record.node, std::cmp::Reverse(record.made)));
-        placed.dedup_by_key(|(_, record)| record.node);
+        placed.sort_by_key(|(pos, record)| (*pos, record.node));
         placed.truncate(self.rows_max);
         for (pos, record) in placed {
             self.sums[bucket_of(pos)] ^= sum_of(&record);
             self.sites.0.push((site_hash(record.site()), pos));
             self.nodes.0.push((first_of(&record.node.0), pos));
-            let (network, placed) = self.judge(&record, CONFIRMED_BY + 1);
-            self.rows.push(Row {
-                pos,
-                record,
-                network,
-                retry_ms: 0,
-                heard_ms: 0,
-                failed_ms: 0,
-                fails: 0,
-                returns: 0,
-                placed,
-            });
+            self.rows.push(self.row(pos, record, CONFIRMED_BY + 1));
         }
         self.sites.0.sort_unstable();
         self.nodes.0.sort_unstable();
         self.changes += 1;
     }
 
-    fn add(&mut self, record: Arc<MemberRecord>) {
-        let pos = place_in(&record);
-        self.nodes.add(first_of(&record.node.0), pos);
-        self.sites.add(site_hash(record.site()), pos);
-        let at = self.rows.partition_point(|row| (row.pos, row.record.node) < (pos, record.node));
-        self.sums[bucket_of(pos)] ^= sum_of(&record);
-        let (network, placed) = self.judge(&record, self.rows.len());
-        let row = Row {
+    /// A member of whom nothing is known but his record, among so many others.
+    fn row(&self, pos: u64, record: Arc<MemberRecord>, others: usize) -> Row {
+        let (network, placed) = self.judge(&record, others);
+        Row {
             pos,
             record,
             network,
@@ -295,8 +281,16 @@ impl Membership {
             fails: 0,
             returns: 0,
             placed,
-        };
-        self.rows.insert(at, row);
+        }
+    }
+
+    fn add(&mut self, record: Arc<MemberRecord>) {
+        let pos = place_in(&record);
+        self.nodes.add(first_of(&record.node.0), pos);
+        self.sites.add(site_hash(record.site()), pos);
+        let at = self.rows.partition_point(|row| (row.pos, row.record.node) < (pos, record.node));
+        self.sums[bucket_of(pos)] ^= sum_of(&record);
+        self.rows.insert(at, self.row(pos, record, self.rows.len()));
         self.changes += 1;
         if self.rows.len() == CONFIRMED_BY + 2 {
             // From now on one observer no longer suffices.
