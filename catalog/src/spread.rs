@@ -37,11 +37,12 @@ impl Spread {
         window_secs: u64,
         in_hand: Option<Network>,
     ) -> Self {
-        let (mut sites, mut networks) = (BTreeSet::new(), BTreeSet::new());
+        // A site is of one branch.
         let mut branches: BTreeMap<SiteId, BTreeSet<SiteId>> = BTreeMap::new();
+        let mut networks = BTreeSet::new();
         let (mut first, mut last, mut newcomer) = (None, None, None);
-        let mut count = |site, network, at: Time| {
-            sites.insert(site);
+        let mut count = |branch, site, network, at: Time| {
+            branches.entry(branch).or_default().insert(site);
             networks.insert(network);
             first = Some(first.map_or(at, |other: Time| other.min(at)));
             last = Some(last.map_or(at, |other: Time| other.max(at)));
@@ -61,25 +62,21 @@ impl Spread {
                 place if place.ground == Ground::Newcomer => {
                     newcomer.get_or_insert((statement.site, witness.network, at));
                 }
-                place => {
-                    branches.entry(place.branch).or_default().insert(statement.site);
-                    count(statement.site, witness.network, at);
-                }
+                place => count(place.branch, statement.site, witness.network, at),
             }
         }
         if let Some((site, network, at)) = newcomer {
-            branches.entry(site).or_default().insert(site);
-            count(site, network, at);
+            count(site, site, network, at);
         }
         if let Some(network) = in_hand {
-            branches.entry(trust.home()).or_default().insert(trust.home());
-            count(trust.home(), network, now.epoch().start());
+            count(trust.home(), trust.home(), network, now.epoch().start());
         }
         let most = trust.places_needed().div_ceil(2) as usize;
-        let places: usize = branches.values().map(|sites| sites.len().min(most)).sum();
+        let sites = branches.values().map(BTreeSet::len);
+        let places: usize = sites.clone().map(|sites| sites.min(most)).sum();
         let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         Self {
-            sites: size(sites.len()),
+            sites: size(sites.sum()),
             networks: size(networks.len()),
             places: size(places.min(networks.len())),
             first_seen: first,
