@@ -120,7 +120,8 @@ pub fn sybils(size: Size, seed: u64, count: usize, networks: usize) -> Flipped {
 #[must_use]
 pub fn sleepers(size: Size, seed: u64, vouches: usize, each: usize, places: usize) -> f64 {
     let of = |listed| sleepers_listing(size, seed, (vouches, each), places, listed);
-    of(12).max(of(usize::MAX))
+    let twelve = of(12);
+    if vouches / each > 13 { twelve.max(of(usize::MAX)) } else { twelve }
 }
 
 /// With lists of at most `listed`.

@@ -91,7 +91,9 @@ fn main() {
             let mut world = World::new(Options { start, ..options });
             world.start_acquainted();
             println!("started after {:.1} s", clock.elapsed().as_secs_f64());
-            trust_each_other(&mut world, trusting);
+            if trusting > 0.0 {
+                trust_each_other(&mut world, trusting);
+            }
             world.run_for(130_000);
             println!("{:#?}", flow(&mut world, mails, deadline, after * 1000));
         }
