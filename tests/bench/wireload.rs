@@ -22,7 +22,7 @@ use libp2p::quic;
 use novacula_catalog::node::Config;
 use novacula_catalog::node::wire::{Response, Standing};
 use novacula_tests::simulation::hostile::Peer;
-use novacula_tests::wire::{Client, Flooding, address_of, live};
+use novacula_tests::wire::{Client, address_of, flooder, live, runtime};
 
 /// Measures one node on the wire.
 #[derive(Parser)]
@@ -55,13 +55,6 @@ const MEET_EVERY: usize = 20;
 const MEET_TIME_MAX: Duration = Duration::from_secs(3);
 /// Round trips of one sort before the other has its turn.
 const TURN: usize = 100;
-
-type Runtime = tokio::runtime::Runtime;
-
-fn runtime() -> Runtime {
-    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    built.expect("a runtime")
-}
 
 /// Runs `task` in a thread and runtime of its own; gives what it says first, and its thread.
 fn aside<T: Send + 'static, F: Future<Output = ()>>(
@@ -191,21 +184,6 @@ async fn trips(address: &Multiaddr, echo: Multiaddr, count: usize) -> [Vec<Durat
 fn flooded(over: &'static str, flooders: u16, trips: usize) {
     for quotas in [false, true] {
         let (address, _) = node(over, quotas);
-        let at = address.clone();
-        // Each on a thread of its own: in one runtime the first of them keep the others waiting.
-        let run = move |flooders: u16| -> Vec<std::thread::JoinHandle<Flooding>> {
-            let flood = |number: u16| {
-                let at = at.clone();
-                std::thread::spawn(move || {
-                    runtime().block_on(async {
-                        let mut client = Client::meet(100 + number, &at).await;
-                        client.widen(&at, 4).await;
-                        client.flood(4 * 64, KEYS, FLOOD_TIME).await
-                    })
-                })
-            };
-            (0..flooders).map(flood).collect()
-        };
         let honest_runtime = runtime();
         let mut honest = honest_runtime.block_on(Client::meet(1, &address));
         let mut newcomers = 2..100;
@@ -238,7 +216,8 @@ fn flooded(over: &'static str, flooders: u16, trips: usize) {
         };
         println!("quotas {quotas}");
         measure("alone", &|| true);
-        let flood = run(flooders);
+        let flood = |number| flooder(100 + number, &address, KEYS, FLOOD_TIME);
+        let flood: Vec<_> = (0..flooders).map(flood).collect();
         measure("flooded", &|| flood.iter().any(|one| !one.is_finished()));
         for one in flood {
             println!("{:?}", one.join().expect("it floods"));

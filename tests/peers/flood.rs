@@ -6,13 +6,10 @@ use std::time::{Duration, Instant};
 use novacula_catalog::node::Config;
 use novacula_catalog::node::wire::{Refusal, Response};
 use novacula_tests::simulation::hostile::Peer;
-use novacula_tests::wire::{Client, address_of, live};
+use novacula_tests::wire::{CONNECTIONS, Client, STREAMS, address_of, flooder, live, runtime};
 
 /// Keys of a request, as of a mail.
 const KEYS: usize = 23;
-/// Connections of each flooder, and streams of each connection: what the driver admits.
-const CONNECTIONS: usize = 4;
-const STREAMS: usize = 64;
 /// Longest flood, should nobody cut it off.
 const FLOOD_TIME: Duration = Duration::from_secs(60);
 /// Longest that an honest request may take, on a machine that does other things as well.
@@ -101,10 +98,6 @@ const CROWD: u16 = 10;
 const CROWD_TIME: Duration = Duration::from_secs(10);
 const GATHERING_TIME: Duration = Duration::from_secs(4);
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
 #[test]
 fn newcomers_are_let_in_during_a_flood() {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -124,16 +117,7 @@ fn newcomers_are_let_in_during_a_flood() {
         });
     });
     let (node, address) = told.recv().unwrap();
-    let flood = |number: u16| {
-        let address = address.clone();
-        std::thread::spawn(move || {
-            runtime().block_on(async {
-                let mut client = Client::meet(100 + number, &address).await;
-                client.widen(&address, CONNECTIONS).await;
-                client.flood(CONNECTIONS * STREAMS, KEYS, CROWD_TIME).await
-            })
-        })
-    };
+    let flood = |number: u16| flooder(100 + number, &address, KEYS, CROWD_TIME);
     let flooders: Vec<_> = (0..CROWD).map(flood).collect();
     std::thread::sleep(GATHERING_TIME);
     let started = Instant::now();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -16,12 +17,47 @@ use novacula_catalog::node::wire::{Observe, Refusal, Request, Response, Said};
 use novacula_catalog::node::{CERTIFICATE_SECS, Config, Group, GroupId, HostCertificate, Start};
 use novacula_catalog::{Key, Time};
 use novacula_net::{Handle, Settings, Told};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::simulation::hostile::{NOW, Peer};
 
 /// Longest wait of a stranger for an answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Connections of a flooder, and streams of each: what the driver admits.
+pub const CONNECTIONS: usize = 4;
+/// See [`CONNECTIONS`].
+pub const STREAMS: usize = 64;
+
+/// A runtime of one thread.
+///
+/// # Panics
+/// When the machine has none to give.
+#[must_use]
+pub fn runtime() -> Runtime {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.expect("a runtime")
+}
+
+/// Peer number `number` floods with requests of so many keys, on a thread of its own: in one runtime the
+/// first flooders keep the others waiting.
+#[must_use]
+pub fn flooder(
+    number: u16,
+    address: &Multiaddr,
+    keys: usize,
+    longest: Duration,
+) -> JoinHandle<Flooding> {
+    let address = address.clone();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let mut client = Client::meet(number, &address).await;
+            client.widen(&address, CONNECTIONS).await;
+            client.flood(CONNECTIONS * STREAMS, keys, longest).await
+        })
+    })
+}
 
 /// The name of the requests of a network of peers.
 #[must_use]
