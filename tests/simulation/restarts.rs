@@ -141,7 +141,7 @@ fn a_broken_connection_is_one_failure() {
     }
     assert!(up(&target));
     // The next one, on a new connection, counts.
-    target.now.ms += 10;
+    target.now.ms += 50;
     let request = ask(&mut target);
     target.event(Event::Failed { request, why: Failure::Closed });
     assert!(!up(&target));

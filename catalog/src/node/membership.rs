@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 use crate::clock::{EPOCH_SECS, Time};
 use crate::entry::Network;
 use crate::identity::SiteId;
@@ -28,7 +30,15 @@ const CONFIRMED_BY: usize = 2;
 /// First and longest time before a member that did not answer is tried again, in milliseconds.
 const RETRY_MS: (u64, u64) = (2_000, 30_000);
 
-/// A member as seen from here.
+/// A time of [`Now::ms`] in steps of so many milliseconds: what four bytes hold for seven years.
+const STEP_MS: u64 = 50;
+
+/// The step in which a time lies; the first is 1, so that 0 is none.
+fn step(ms: u64) -> u32 {
+    u32::try_from(ms / STEP_MS + 1).unwrap_or(u32::MAX)
+}
+
+/// A member as seen from here: 40 bytes, as a table has a row for everybody.
 #[derive(Clone)]
 pub(crate) struct Row {
     /// Its place on the ring.
@@ -37,12 +47,12 @@ pub(crate) struct Row {
     pub(crate) record: Arc<MemberRecord>,
     /// Where it was observed.
     pub(crate) network: Network,
-    /// When it is tried again; 0 while it answers.
-    pub(crate) retry_ms: u64,
-    /// When it last answered or spoke; 0: not since this node started.
-    heard_ms: u64,
-    /// When it last failed to answer; 0: not since this node started.
-    failed_ms: u64,
+    /// The step in which it is tried again; 0 while it answers.
+    retry: u32,
+    /// The step in which it last answered or spoke; 0: not since this node started.
+    heard: u32,
+    /// The step in which it last failed to answer; 0: not since this node started.
+    failed: u32,
     /// Failures since it last answered.
     fails: u8,
     /// How often it came back: its holdings may have gaps from the times between.
@@ -54,12 +64,18 @@ pub(crate) struct Row {
 impl Row {
     /// True when it answers, as far as is known.
     pub(crate) fn up(&self) -> bool {
-        self.retry_ms == 0
+        self.retry == 0
     }
 
     /// True when keys are placed at it.
     pub(crate) fn holds(&self) -> bool {
         self.placed && self.up() && !self.record.leaving
+    }
+
+    /// True when it answered when last spoken with, and was not heard of for so long.
+    pub(crate) fn is_quiet(&self, quiet_ms: u64, now: Now) -> bool {
+        let since = now.ms.checked_sub(quiet_ms).map(step);
+        self.up() && since.is_some_and(|since| self.heard <= since)
     }
 
     /// Changes whenever what the member holds may have been lost or missed something.
@@ -85,39 +101,16 @@ pub(crate) enum Learnt {
     Full,
 }
 
-/// Places by hashes, sorted: sixteen bytes for each, as a simulator has thousands of tables.
-#[derive(Default)]
-struct Index(Vec<(u64, u64)>);
-
-impl Index {
-    /// The places noted for a hash.
-    fn of(&self, hash: u64) -> impl Iterator<Item = u64> {
-        let first = self.0.partition_point(|one| one.0 < hash);
-        self.0[first..].iter().take_while(move |one| one.0 == hash).map(|one| one.1)
-    }
-
-    fn add(&mut self, hash: u64, pos: u64) {
-        let at = self.0.partition_point(|one| *one < (hash, pos));
-        self.0.insert(at, (hash, pos));
-    }
-
-    fn remove(&mut self, hash: u64, pos: u64) {
-        if let Ok(at) = self.0.binary_search(&(hash, pos)) {
-            self.0.remove(at);
-        }
-    }
-}
-
 /// The table.
 pub(crate) struct Membership {
     home: NodeId,
     prefix: PrefixBits,
     rows_max: usize,
     rows: Vec<Row>,
-    /// Each member's place.
-    nodes: Index,
-    /// The places of each site's hosts.
-    sites: Index,
+    /// Where each member is among the rows.
+    nodes: HashTable<u32>,
+    /// Where each site's hosts are among them.
+    sites: HashTable<u32>,
     sums: [u64; MEMBER_BUCKETS],
     changes: u64,
     down: usize,
@@ -153,9 +146,14 @@ fn first_of(bytes: &[u8; 32]) -> u64 {
     u64::from_le_bytes(first)
 }
 
-fn site_hash(site: SiteId) -> u64 {
-    // Only an index: equal hashes are told apart by the record.
-    mix(first_of(&site.0))
+/// A hash of an identity, another one at each node: who draws identities that collide at one has
+/// to draw others for the next.
+fn hash_of(id: &[u8; 32], home: NodeId) -> u64 {
+    mix(first_of(id) ^ mix(first_of(&home.0)))
+}
+
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 fn sum_of(record: &MemberRecord) -> u64 {
@@ -173,7 +171,7 @@ pub(crate) fn part_of(record: &MemberRecord) -> u8 {
 
 impl Membership {
     pub(crate) fn new(home: NodeId, prefix: PrefixBits, rows_max: usize) -> Self {
-        let (rows, nodes, sites) = (Vec::new(), Index::default(), Index::default());
+        let (rows, nodes, sites) = (Vec::new(), HashTable::new(), HashTable::new());
         let (sums, rows_max) = ([0; MEMBER_BUCKETS], rows_max.max(1));
         Self { home, prefix, rows_max, rows, nodes, sites, sums, changes: 0, down: 0 }
     }
@@ -199,11 +197,20 @@ impl Membership {
     }
 
     fn index(&self, node: NodeId) -> Option<usize> {
-        self.nodes.of(first_of(&node.0)).find_map(|pos| {
-            let first = self.rows.partition_point(|row| row.pos < pos);
-            let here = self.rows[first..].iter().take_while(|row| row.pos == pos);
-            Some(first + here.map(|row| row.record.node).position(|of| of == node)?)
-        })
+        let hash = hash_of(&node.0, self.home);
+        let found = self.nodes.find(hash, |at| self.rows[*at as usize].record.node == node);
+        found.map(|at| *at as usize)
+    }
+
+    /// Notes where a row is that was not there before.
+    fn note(&mut self, at: usize) {
+        let (rows, home, record) = (&self.rows, self.home, &self.rows[at].record);
+        let (node, site) = (hash_of(&record.node.0, home), hash_of(&record.site().0, home));
+        self.nodes
+            .insert_unique(node, number(at), |at| hash_of(&rows[*at as usize].record.node.0, home));
+        self.sites.insert_unique(site, number(at), |at| {
+            hash_of(&rows[*at as usize].record.site().0, home)
+        });
     }
 
     /// The member `node`.
@@ -214,10 +221,9 @@ impl Membership {
     /// The network of a site: that of its host with the first place among those that may hold
     /// keys, else of its first.
     pub(crate) fn network_of(&self, site: SiteId) -> Option<Network> {
-        let rows = self.sites.of(site_hash(site)).filter_map(|pos| {
-            let at = self.rows.partition_point(|row| row.pos < pos);
-            self.rows.get(at).filter(|row| row.record.site() == site)
-        });
+        let found = self.sites.iter_hash(hash_of(&site.0, self.home));
+        let rows = found.map(|at| &self.rows[*at as usize]);
+        let rows = rows.filter(|row| row.record.site() == site);
         rows.min_by_key(|row| (!row.placed, row.pos)).map(|row| row.network)
     }
 
@@ -257,40 +263,34 @@ impl Membership {
             records.into_iter().map(|record| (place_in(&record), record)).collect();
         placed.sort_by_key(|(pos, record)| (*pos, record.node));
         placed.truncate(self.rows_max);
+        let count = placed.len();
+        self.rows = Vec::with_capacity(count);
+        (self.nodes, self.sites) =
+            (HashTable::with_capacity(count), HashTable::with_capacity(count));
         for (pos, record) in placed {
             self.sums[bucket_of(pos)] ^= sum_of(&record);
-            self.sites.0.push((site_hash(record.site()), pos));
-            self.nodes.0.push((first_of(&record.node.0), pos));
             self.rows.push(self.row(pos, record, CONFIRMED_BY + 1));
+            self.note(self.rows.len() - 1);
         }
-        self.sites.0.sort_unstable();
-        self.nodes.0.sort_unstable();
         self.changes += 1;
     }
 
     /// A member of whom nothing is known but his record, among so many others.
     fn row(&self, pos: u64, record: Arc<MemberRecord>, others: usize) -> Row {
         let (network, placed) = self.judge(&record, others);
-        Row {
-            pos,
-            record,
-            network,
-            retry_ms: 0,
-            heard_ms: 0,
-            failed_ms: 0,
-            fails: 0,
-            returns: 0,
-            placed,
-        }
+        let (retry, heard, failed, fails, returns) = (0, 0, 0, 0, 0);
+        Row { pos, record, network, retry, heard, failed, fails, returns, placed }
     }
 
     fn add(&mut self, record: Arc<MemberRecord>) {
         let pos = place_in(&record);
-        self.nodes.add(first_of(&record.node.0), pos);
-        self.sites.add(site_hash(record.site()), pos);
         let at = self.rows.partition_point(|row| (row.pos, row.record.node) < (pos, record.node));
         self.sums[bucket_of(pos)] ^= sum_of(&record);
         self.rows.insert(at, self.row(pos, record, self.rows.len()));
+        for later in self.nodes.iter_mut().chain(&mut self.sites) {
+            *later += u32::from(*later as usize >= at);
+        }
+        self.note(at);
         self.changes += 1;
         if self.rows.len() == CONFIRMED_BY + 2 {
             // From now on one observer no longer suffices.
@@ -333,11 +333,11 @@ impl Membership {
     pub(crate) fn answered(&mut self, node: NodeId, now: Now) -> bool {
         let Some(at) = self.index(node) else { return false };
         let row = &mut self.rows[at];
-        (row.fails, row.heard_ms) = (0, now.ms);
+        (row.fails, row.heard) = (0, step(now.ms));
         if row.up() {
             return false;
         }
-        row.retry_ms = 0;
+        row.retry = 0;
         row.returns = row.returns.wrapping_add(1);
         self.down -= 1;
         self.changes += 1;
@@ -348,7 +348,7 @@ impl Membership {
     pub(crate) fn failed(&mut self, node: NodeId, sure: bool, now: Now) {
         let Some(at) = self.index(node).filter(|_| node != self.home) else { return };
         let row = &mut self.rows[at];
-        row.failed_ms = now.ms.max(1);
+        row.failed = step(now.ms);
         if row.up() && row.fails == 0 && !sure {
             row.fails = 1;
             return;
@@ -359,12 +359,13 @@ impl Membership {
             self.changes += 1;
             self.down += 1;
         }
-        row.retry_ms = now.ms.saturating_add(wait.min(RETRY_MS.1)).max(1);
+        row.retry = step(now.ms.saturating_add(wait.min(RETRY_MS.1)));
     }
 
-    /// True when the member failed to answer at that time or after it, and did not answer since.
+    /// True when the member failed to answer at that time or after it, and did not answer since; what
+    /// failed in the same step counts as after it.
     pub(crate) fn failed_since(&self, node: NodeId, ms: u64) -> bool {
-        self.get(node).is_some_and(|row| row.fails > 0 && row.failed_ms >= ms.max(1))
+        self.get(node).is_some_and(|row| row.fails > 0 && row.failed >= step(ms))
     }
 
     /// Up to `max` members that did not answer and are to be tried again now, beginning at a
@@ -375,7 +376,7 @@ impl Membership {
         }
         let start = self.rows.partition_point(|row| row.pos < from);
         let (before, after) = self.rows.split_at(start);
-        let due = after.iter().chain(before).filter(|row| !row.up() && row.retry_ms <= now.ms);
+        let due = after.iter().chain(before).filter(|row| !row.up() && row.retry <= step(now.ms));
         due.take(max).map(|row| row.record.node).collect()
     }
 
@@ -395,8 +396,7 @@ impl Membership {
             if found.len() >= max {
                 return (found, row.pos);
             }
-            let is_quiet = now.ms >= row.heard_ms.saturating_add(quiet_ms);
-            if row.up() && is_quiet && row.record.node != self.home {
+            if row.is_quiet(quiet_ms, now) && row.record.node != self.home {
                 found.push(row.record.node);
             }
         }
@@ -408,7 +408,7 @@ impl Membership {
         let Some(at) = self.index(node) else { return };
         let row = &mut self.rows[at];
         if !row.up() {
-            (row.retry_ms, row.fails) = (now.ms.max(1), 0);
+            (row.retry, row.fails) = (step(now.ms), 0);
         }
     }
 
@@ -440,9 +440,15 @@ impl Membership {
     }
 
     fn remove(&mut self, at: usize) {
+        let record = &self.rows[at].record;
+        let hashes = [record.node.0, record.site().0].map(|id| hash_of(&id, self.home));
+        for (index, hash) in [&mut self.nodes, &mut self.sites].into_iter().zip(hashes) {
+            if let Ok(noted) = index.find_entry(hash, |one| *one == number(at)) {
+                noted.remove();
+            }
+            index.iter_mut().for_each(|later| *later -= u32::from(*later > number(at)));
+        }
         let row = self.rows.remove(at);
-        self.nodes.remove(first_of(&row.record.node.0), row.pos);
-        self.sites.remove(site_hash(row.record.site()), row.pos);
         self.sums[bucket_of(row.pos)] ^= sum_of(&row.record);
         self.down -= usize::from(!row.up());
         self.changes += 1;
