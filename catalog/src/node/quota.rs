@@ -40,12 +40,23 @@ const BASE_SECS: f64 = 20.0;
 /// How many keys a peer may ask for each that it answered: sites of ten times this one's mail are
 /// still served (a choice).
 const ASKED_FOR_SERVED: f64 = 10.0;
+/// Share of what a peer may have asked and answered none, below which an account says nothing: who
+/// stays below it forgotten every minute has 1.5 of his 17 keys/s.
+const NOTHING: f64 = 0.001;
 /// Share of the node's bucket under which only fair peers are served.
 const SHORT: f64 = 0.5;
 
 struct Bucket {
     tokens: f64,
     at_ms: u64,
+}
+
+impl Bucket {
+    /// What is in it by now, of so much a second.
+    fn level(&self, rate: f64, now: Now) -> f64 {
+        let secs = now.ms.saturating_sub(self.at_ms) as f64 / 1000.0;
+        (self.tokens + secs * rate).min(rate * BURST_SECS)
+    }
 }
 
 /// Buckets of one kind.
@@ -62,27 +73,26 @@ impl<K: std::hash::Hash + Eq + Copy> Buckets<K> {
     /// How full a bucket is, 0 to 1.
     fn share(&self, who: K, now: Now) -> f64 {
         let most = self.rate * BURST_SECS;
-        self.of.get(&who).map_or(1.0, |bucket| {
-            let secs = now.ms.saturating_sub(bucket.at_ms) as f64 / 1000.0;
-            (bucket.tokens + secs * self.rate).min(most) / most
-        })
+        self.of.get(&who).map_or(1.0, |bucket| bucket.level(self.rate, now) / most)
+    }
+
+    /// Forgets those that are full again.
+    fn tidy(&mut self, now: Now) {
+        let (rate, most) = (self.rate, self.rate * BURST_SECS);
+        self.of.retain(|_, bucket| bucket.level(rate, now) < most);
     }
 
     /// True when `cost` was there to take.
     fn take(&mut self, who: K, cost: f64, now: Now) -> bool {
-        let (rate, most) = (self.rate, self.rate * BURST_SECS);
-        let level = |bucket: &Bucket| {
-            let secs = now.ms.saturating_sub(bucket.at_ms) as f64 / 1000.0;
-            (bucket.tokens + secs * rate).min(most)
-        };
         if self.of.len() >= BUCKETS_MAX && !self.of.contains_key(&who) {
-            self.of.retain(|_, bucket| level(bucket) < most);
+            self.tidy(now);
             if self.of.len() >= BUCKETS_MAX {
                 return false;
             }
         }
+        let (rate, most) = (self.rate, self.rate * BURST_SECS);
         let bucket = self.of.entry(who).or_insert(Bucket { tokens: most, at_ms: now.ms });
-        let left = level(bucket) - cost;
+        let left = bucket.level(rate, now) - cost;
         bucket.at_ms = now.ms;
         bucket.tokens = if left >= 0.0 { left } else { left + cost };
         left >= 0.0
@@ -121,14 +131,19 @@ struct Ledger {
 }
 
 impl Ledger {
+    /// Forgets who has asked and answered next to nothing: he is as good as unknown.
+    fn tidy(&mut self, now: Now) {
+        let least = self.base * NOTHING;
+        self.of.retain(|_, account| {
+            let account = account.at(now);
+            account.asked + account.served + account.failed >= least
+        });
+    }
+
     /// Changes a peer's account; none where there is no room for one more.
     fn change(&mut self, peer: NodeId, now: Now, what: impl FnOnce(&mut Account)) {
         if self.of.len() >= BUCKETS_MAX && !self.of.contains_key(&peer) {
-            // Who has asked and answered next to nothing is as good as unknown.
-            self.of.retain(|_, account| {
-                let account = account.at(now);
-                account.asked + account.served + account.failed >= 1.0
-            });
+            self.tidy(now);
             if self.of.len() >= BUCKETS_MAX {
                 return;
             }
@@ -197,6 +212,14 @@ impl Quotas {
         }
         self.ledger.change(peer, now, |account| account.asked += cost);
         Ok(())
+    }
+
+    /// Forgets peers and networks of whom nothing is to be said any more, so that the tables follow
+    /// who asks now and not everybody who ever did.
+    pub(crate) fn tidy(&mut self, now: Now) {
+        self.peers.tidy(now);
+        self.networks.tidy(now);
+        self.ledger.tidy(now);
     }
 
     /// The peer answered a question about so many keys.
@@ -311,6 +334,21 @@ mod tests {
         assert!(!quotas.ledger.is_fair(peer(29_999), at(0)), "a flood of newcomers is not served");
         quotas.served(peer(29_999), 1, at(24 * 3_600_000));
         assert!(quotas.ledger.of.len() < BUCKETS_MAX, "who has done nothing for long is forgotten");
+    }
+
+    #[test]
+    fn who_asked_little_is_forgotten_within_a_minute() {
+        let mut quotas = Quotas::new(4_400, u32::MAX, u32::MAX);
+        let at = |ms| Now { wall: Time(0), ms };
+        for number in 0..1_000 {
+            let network = Network(u64::from(number));
+            assert_eq!(quotas.allows(peer(number), network, 1, at(0)), Ok(()));
+        }
+        quotas.failed(peer(7), 100_000, at(0));
+        quotas.tidy(at(60_000));
+        let left = [quotas.peers.of.len(), quotas.networks.of.len(), quotas.ledger.of.len()];
+        assert_eq!(left, [0, 0, 1]);
+        assert!(!quotas.ledger.is_fair(peer(7), at(60_000)), "what counts against one is kept");
     }
 
     #[test]

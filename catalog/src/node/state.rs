@@ -262,6 +262,7 @@ impl Node {
             self.expire_ms = now.ms.saturating_add(EXPIRE_MS);
             self.hot.expire(now);
             self.expire_vouches(now);
+            self.quotas.tidy(now);
             let gone = self.members.expire(now.wall);
             self.counters.members_expired += gone.len() as u64;
             let keep = |node| Action::Keep(crate::node::api::Keep::Forget { node });
