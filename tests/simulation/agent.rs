@@ -8,7 +8,8 @@ use novacula_catalog::node::{Completeness, Event, QueryId};
 use novacula_catalog::{Facts, Match, Opinion, Probe, Witness};
 
 use super::mail::Mail;
-use super::world::{What, World};
+use super::queue::What;
+use super::world::World;
 
 /// A question that was asked.
 #[derive(Clone, Debug)]
@@ -55,8 +56,7 @@ impl World {
             }
             return None;
         }
-        self.order += 1;
-        let query = QueryId(self.order);
+        let query = QueryId(self.number());
         let asked = Asked {
             site,
             at_ms: self.now_ms,

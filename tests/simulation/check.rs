@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use novacula_catalog::node::{
-    Completeness, Group, HostCertificate, MemberRecord, NodeId, Observation, Purpose,
+    Completeness, Config, Group, HostCertificate, MemberRecord, Node, NodeId, Observation, Purpose,
+    Start,
 };
 use novacula_catalog::{
     Class, Identity, Key, MailId, Match, Probe, SiteId, Statement, Time, Witness,
@@ -103,15 +104,34 @@ pub struct Differences {
     pub homeless: usize,
 }
 
-/// Compares what holders hold with what was said, as seen by the first running node's table.
-/// With `sites`, only statements of these.
+/// Somebody who knows of all that run, and of no other.
+fn knowing(world: &World, running: &HashMap<NodeId, usize>) -> Option<Node> {
+    let (host, now) = (Identity::from_seed(&[9; 32]), world.now_at(0));
+    let some = world.sites[*running.values().min()?].node.as_ref()?;
+    let mut members = some.book();
+    members.retain(|record| running.contains_key(&record.node));
+    let start = Start {
+        certificate: HostCertificate::issue(&host, NodeId::of(&host), Time(now.wall.0 + 9_000)),
+        host,
+        boot: now.wall,
+        outbox: Vec::new(),
+        members,
+        vouches: Vec::new(),
+        proofs: Vec::new(),
+        addresses: Vec::new(),
+    };
+    let config = Config { group: world.options.group.clone(), ..Config::default() };
+    Some(Node::new(start, config, now, &mut fastrand::Rng::with_seed(0)))
+}
+
+/// Compares what holders hold with what was said, as seen by who knows of all that run: an asker whom
+/// a holder does not answer asks who stands in for it.
 #[must_use]
 pub fn differences(world: &World, of: impl Fn(&Statement) -> bool) -> Differences {
     let mut found = Differences::default();
     let running: HashMap<NodeId, usize> =
         world.running().into_iter().map(|at| (world.sites[at].host(), at)).collect();
-    let Some(first) = world.running().first().copied() else { return found };
-    let Some(eye) = world.sites[first].node.as_ref() else { return found };
+    let Some(eye) = knowing(world, &running) else { return found };
     for (key, statements) in world.ledger.keys() {
         let holders: Vec<_> = eye
             .holders(key)

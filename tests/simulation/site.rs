@@ -61,6 +61,7 @@ pub struct SimSite {
     /// Who signs on it.
     pub speaker: Speaker,
     seed: [u8; 32],
+    host: NodeId,
     /// Where its host is.
     pub address: IpAddr,
     /// How wrong its clock is, in seconds.
@@ -101,7 +102,8 @@ impl SimSite {
         let host = Identity::from_seed(&seed);
         let until = Time(start.0 + 400 * 24 * 3600);
         let lane = u16::try_from(index % hosts).expect("a lane");
-        let certificate = HostCertificate::issue_lane(&identity, NodeId::of(&host), until, lane);
+        let id = NodeId::of(&host);
+        let certificate = HostCertificate::issue_lane(&identity, id, until, lane);
         let speaker = match lane {
             0 => Speaker::with_site_key(identity),
             _ => Speaker::certified(host, certificate.clone(), start).expect("a certificate"),
@@ -114,6 +116,7 @@ impl SimSite {
         Self {
             speaker,
             seed,
+            host: id,
             address: address.into(),
             skew_secs: 0,
             versions: Config::default().versions,
@@ -143,7 +146,7 @@ impl SimSite {
     /// Who its host is.
     #[must_use]
     pub fn host(&self) -> NodeId {
-        NodeId::of(&Identity::from_seed(&self.seed))
+        self.host
     }
 
     /// Its site.

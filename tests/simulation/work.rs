@@ -13,7 +13,8 @@ use novacula_catalog::node::wire::{
 use novacula_catalog::node::{Failure, NodeId, RequestId, Turns};
 use novacula_catalog::{Copies, Facts, KEYS_MAX, Key, Kind, MailId, Statement};
 
-use super::world::{What, World};
+use super::queue::What;
+use super::world::World;
 
 /// What any frame costs a node, in microseconds of its time. With [`KEY_NS`] a request of 23 keys
 /// takes 107 us: the 214,000 keys/s of `wireload`. How much of that is the frame's is an

@@ -1,17 +1,19 @@
 //! The world around the nodes: a queue of events in time, a network that delays, loses, doubles
 //! and reorders, partitions, crashes and wrong clocks.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use novacula_catalog::Time;
 use novacula_catalog::node::{
-    Action, CallId, Event, Failure, GossipId, Group, Keep, NodeId, Now, QueryId, RequestId, Topic,
+    Action, CallId, Event, Failure, GossipId, Group, Keep, MemberRecord, NodeId, Now, QueryId,
+    RequestId, Topic,
 };
 
 use super::agent::Asked;
 use super::check::Ledger;
+use super::links::Links;
+use super::queue::{Due, Queue, What};
 use super::site::{Memo, SimSite};
 use super::work::Manners;
 
@@ -62,52 +64,18 @@ pub struct Options {
     pub start: Time,
 }
 
-pub(super) enum What {
-    Tick,
-    Request { from: usize, request: RequestId, frame: Vec<u8>, until_ms: u64 },
-    Response { from: NodeId, request: RequestId, frame: Vec<u8> },
-    Failed { request: RequestId, why: Failure },
-    Gossip { from: NodeId, topic: Topic, frame: Arc<[u8]> },
-    Disconnected { peer: NodeId },
-    Listens,
-    Turn,
-}
-
-struct Due {
-    at_ms: u64,
-    order: u64,
-    to: usize,
-    /// For which start of the node; a later one does not get it.
-    boot: u64,
-    what: What,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at_ms, self.order) == (other.at_ms, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_ms, self.order).cmp(&(other.at_ms, other.order))
-    }
-}
-
 /// How long after a node's first tick its driver says where it listens, in milliseconds.
 const LISTENS_MS: u64 = 2;
 
 /// When a simulation begins unless said otherwise: hours after the weekly salt rolled, so that keys
 /// under both salts are asked for.
 pub const START: Time = Time(1_800_000_000);
+
+fn book(
+    records: impl IntoIterator<Item = Arc<MemberRecord>>,
+) -> BTreeMap<NodeId, Arc<MemberRecord>> {
+    records.into_iter().map(|record| (record.node, record)).collect()
+}
 
 /// Everything.
 pub struct World {
@@ -126,11 +94,14 @@ pub struct World {
     /// The one source of chance.
     pub rng: fastrand::Rng,
     pub(super) now_ms: u64,
-    queue: BinaryHeap<Reverse<Due>>,
-    pub(super) order: u64,
+    queue: Queue,
+    last: u64,
     index: HashMap<NodeId, usize>,
-    links: HashSet<(usize, usize)>,
+    links: Links,
     parts: Vec<u8>,
+    /// Address books hold everybody; so many are read off the tables of who goes, instead of being
+    /// kept beside them.
+    acquainted: bool,
     verifier: Arc<Memo>,
     calls: HashMap<CallId, (usize, RequestId, u64)>,
     bootstrap: Vec<String>,
@@ -150,7 +121,7 @@ impl World {
             site.skew_secs = if skew == 0 { 0 } else { rng.i64(-skew..=skew) };
         }
         let index = sites.iter().enumerate().map(|(at, site)| (site.host(), at)).collect();
-        let parts = vec![0; sites.len()];
+        let (parts, links) = (vec![0; sites.len()], Links::new(sites.len()));
         Self {
             options,
             sites,
@@ -160,11 +131,12 @@ impl World {
             manners: Manners::default(),
             rng,
             now_ms: 0,
-            queue: BinaryHeap::new(),
-            order: 0,
+            queue: Queue::default(),
+            last: 0,
             index,
-            links: HashSet::new(),
+            links,
             parts,
+            acquainted: false,
             verifier: Arc::default(),
             calls: HashMap::new(),
             bootstrap: Vec::new(),
@@ -201,6 +173,9 @@ impl World {
         let own = self.sites[site].address.to_string();
         let bootstrap = self.bootstrap.iter().filter(|one| **one != own).cloned().collect();
         self.sites[site].boot(&group, &verifier, bootstrap, now, &mut self.rng);
+        if self.acquainted {
+            self.sites[site].disk.members = BTreeMap::new();
+        }
         let first = self.now_ms + self.rng.u64(1..1000);
         self.push(first, site, What::Tick);
         self.push(first + LISTENS_MS, site, What::Listens);
@@ -218,26 +193,20 @@ impl World {
     /// Starts all nodes as if they had run for long: their address books hold everybody.
     pub fn start_acquainted(&mut self) {
         let records = super::check::acquainted_records(&self.sites, self.time());
+        self.acquainted = true;
         for site in 0..self.sites.len() {
-            self.sites[site].disk.members =
-                records.iter().map(|record| (record.node, Arc::clone(record))).collect();
+            self.sites[site].disk.members = book(records.iter().map(Arc::clone));
             self.start(site);
-            self.sites[site].disk.members = BTreeMap::new();
         }
     }
 
     /// Kills a node: all that is not on its disk is gone.
     pub fn crash(&mut self, site: usize) {
-        self.sites[site].node = None;
-        let peers: Vec<(usize, usize)> =
-            self.links.iter().filter(|(a, b)| *a == site || *b == site).copied().collect();
-        let mut others: Vec<usize> = Vec::new();
-        for link in peers {
-            self.links.remove(&link);
-            others.push(if link.0 == site { link.1 } else { link.0 });
+        let node = self.sites[site].node.take();
+        if let Some(node) = node.filter(|_| self.acquainted) {
+            self.sites[site].disk.members = book(node.book());
         }
-        others.sort_unstable();
-        others.dedup();
+        let others = self.links.break_all(site);
         let peer = self.sites[site].host();
         for other in others {
             self.push(self.now_ms + 50, other, What::Disconnected { peer });
@@ -252,8 +221,7 @@ impl World {
     /// Cuts the network: sites reach only those with the same number.
     pub fn partition(&mut self, part_of: impl Fn(usize) -> u8) {
         self.parts = (0..self.sites.len()).map(part_of).collect();
-        let parts = self.parts.clone();
-        self.links.retain(|(a, b)| parts[*a] == parts[*b]);
+        self.links.cut(&self.parts);
     }
 
     /// Mends it.
@@ -261,10 +229,15 @@ impl World {
         self.parts = vec![0; self.sites.len()];
     }
 
+    /// A number not given before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
     pub(super) fn push(&mut self, at_ms: u64, to: usize, what: What) {
-        self.order += 1;
         let boot = self.sites[to].boots;
-        self.queue.push(Reverse(Due { at_ms, order: self.order, to, boot, what }));
+        self.queue.push(at_ms, Due { to, boot, what });
     }
 
     pub(super) fn place_of(&self, node: NodeId) -> Option<usize> {
@@ -283,9 +256,9 @@ impl World {
     /// Lets time pass.
     pub fn run_for(&mut self, ms: u64) {
         let end = self.now_ms + ms;
-        while self.queue.peek().is_some_and(|Reverse(due)| due.at_ms <= end) {
-            let Some(Reverse(due)) = self.queue.pop() else { break };
-            self.now_ms = self.now_ms.max(due.at_ms);
+        while let Some((at_ms, due)) = self.queue.pop(end) {
+            self.now_ms = self.now_ms.max(at_ms);
+            self.close_idle();
             if self.sites[due.to].boots == due.boot && self.sites[due.to].node.is_some() {
                 self.receive(due.to, due.what);
             } else if let What::Request { from, request, until_ms, .. } = due.what {
@@ -294,6 +267,14 @@ impl World {
             }
         }
         self.now_ms = end;
+    }
+
+    fn close_idle(&mut self) {
+        for (one, two) in self.links.close_idle(self.now_ms) {
+            for (at, other) in [(one, two), (two, one)] {
+                self.event(at, Event::Disconnected { peer: self.sites[other].host() });
+            }
+        }
     }
 
     fn fail(&mut self, to: usize, request: RequestId, why: Failure, at_ms: u64) {
@@ -310,8 +291,7 @@ impl World {
                 }
             }
             What::Request { from, request, frame, until_ms } => {
-                let call = CallId(self.order * 8 + 1);
-                self.order += 1;
+                let call = CallId(self.number());
                 self.calls.insert(call, (from, request, until_ms));
                 let peer = self.sites[from].host();
                 self.event(to, Event::Request { peer, call, frame });
@@ -322,7 +302,7 @@ impl World {
             }
             What::Failed { request, why } => self.event(to, Event::Failed { request, why }),
             What::Gossip { from, topic, frame } => {
-                let id = GossipId(self.order);
+                let id = GossipId(self.number());
                 self.event(to, Event::Gossip { from, id, topic, frame: frame.to_vec() });
             }
             What::Disconnected { peer } => self.event(to, Event::Disconnected { peer }),
@@ -420,7 +400,7 @@ impl World {
 
     /// Makes a connection; false when there is one.
     pub(super) fn link(&mut self, from: usize, to: usize) -> bool {
-        if from == to || !self.links.insert((from.min(to), from.max(to))) {
+        if from == to || !self.links.make(from, to, self.now_ms) {
             return false;
         }
         let (one, two) = (self.sites[from].host(), self.sites[to].host());
@@ -445,7 +425,7 @@ impl World {
     /// Gossip reaches everybody on the same side, each by several ways, at his own time; of who has
     /// no connection, nobody.
     fn spread(&mut self, site: usize, topic: Topic, frame: &[u8]) {
-        if !self.links.iter().any(|(a, b)| *a == site || *b == site) {
+        if !self.links.any(site) {
             return;
         }
         let frame: Arc<[u8]> = frame.into();
@@ -467,9 +447,8 @@ impl World {
             Keep::Settled { seq } => {
                 disk.outbox.remove(&seq);
             }
-            // Large worlds keep no books: nobody restarts into an empty network there.
-            Keep::Member { node, record } if self.options.sites <= 1_000 => {
-                if let Ok(record) = novacula_catalog::node::MemberRecord::decode(&record) {
+            Keep::Member { node, record } if !self.acquainted => {
+                if let Ok(record) = MemberRecord::decode(&record) {
                     disk.members.insert(node, Arc::new(record));
                 }
             }

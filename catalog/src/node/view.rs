@@ -13,6 +13,7 @@ use crate::node::api::Now;
 use crate::node::counters::Counters;
 use crate::node::host::NodeId;
 use crate::node::hot::OUTBREAK_SECS;
+use crate::node::member::MemberRecord;
 use crate::node::state::Node;
 use crate::statement::{Class, MailId};
 
@@ -126,6 +127,13 @@ impl Node {
             }
         };
         others.take(max).map(view).collect()
+    }
+
+    /// Records of all members, this node's own among them: what [`crate::node::Keep`] made of the
+    /// address book.
+    #[must_use]
+    pub fn book(&self) -> Vec<Arc<MemberRecord>> {
+        self.members.rows().iter().map(|row| Arc::clone(&row.record)).collect()
     }
 
     /// How it fares.
