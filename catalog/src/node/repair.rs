@@ -205,6 +205,7 @@ impl Node {
         }
         let placement = place(&self.members, key);
         let rows = self.members.rows();
+        self.watch.note_holders(placement.holders.iter().map(|at| &rows[*at as usize]), now);
         let mut mine = false;
         let mut stays = [0; REPLICAS];
         let mut fresh: SmallVec<[NodeId; REPLICAS]> = SmallVec::new();

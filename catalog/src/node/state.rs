@@ -253,7 +253,7 @@ impl Node {
         self.offer_again(now);
         self.sweep(false, now);
         self.look_around(now);
-        self.tend_orphans();
+        self.tend_orphans(now);
         self.fetch_wants(now);
         self.send_offers(now);
         self.compare_range(now, rng);

@@ -3,18 +3,23 @@
 //! Traffic tells most: every mail speaks with up to 200 peers. What it does not tell, a *look*
 //! does: a member that was not heard of is asked for nothing (a request and an answer of four
 //! bytes each), one in ten seconds at peace. Who finds one gone looks closely for a while, because
-//! where one went more may have: so a whole region that fails is noticed within minutes, at a cost
-//! that follows the failures and not the size of the network.
+//! where one went more may have, and first at those that hold what lies here too: so a whole region
+//! that fails is noticed within minutes, at a cost that follows the failures and not the size of the
+//! network.
 //!
 //! Key decision: a key whose six holders crash together is an *orphan*. Its statements lie whole
 //! at the six holders of their least key too, with all their keys, and these offer them to who
 //! holds the orphan now. So a key is lost when twelve go at once (and the site that said it), not
 //! six; in peace that costs no byte. Eight replicas would cost a third of every mail.
 
+use smallvec::SmallVec;
+
 use crate::digest::Key;
 use crate::node::api::{Now, Purpose};
-use crate::node::membership::mix;
-use crate::node::placement::is_orphan;
+use crate::node::config::REPLICAS;
+use crate::node::host::NodeId;
+use crate::node::membership::{Row, mix};
+use crate::node::placement::regular;
 use crate::node::replica::home_of;
 use crate::node::state::{Node, Pending};
 use crate::node::wire::{Ref, Request, Tag};
@@ -24,10 +29,14 @@ use crate::node::wire::{Ref, Request, Tag};
 const PEACE_MS: u64 = 10_000;
 /// Looks in a second while looking closely.
 const CLOSELY: usize = 4;
-/// Looks that a member found gone is worth, and most that wait: where one of 16 is gone, the next
-/// is found before they are used up.
+/// Looks at members in turn that one found gone is worth, and most that wait: where one of 16 is gone,
+/// the next is found before they are used up.
 const LOOKS: usize = 16;
 const LOOKS_MAX: usize = 64;
+/// Of these, for members that hold what lies here too; and most such that are noted, half of them by
+/// the keys held here, and the rest by the other keys of whole statements.
+const FIRST: usize = 3;
+const FIRST_MAX: usize = 16;
 /// From when a member counts as not heard of, in milliseconds: looking closely, and at peace.
 const QUIET_MS: (u64, u64) = (60_000, 300_000);
 /// How long a member has to answer, in milliseconds.
@@ -38,7 +47,7 @@ const TEND_SECS: usize = 240;
 /// Least statements in a second.
 const TEND_LEAST: usize = 16;
 /// Members that must be gone for a key to be an orphan.
-const GONE_LEAST: usize = crate::node::config::REPLICAS;
+const GONE_LEAST: usize = REPLICAS;
 /// Holders of the least key, by nearness, that offer an orphan: one may not have noticed yet.
 const TENDERS: usize = 3;
 
@@ -50,6 +59,29 @@ pub(crate) struct Watch {
     looks: usize,
     gone: usize,
     next: Option<Tag>,
+    first: Vec<NodeId>,
+}
+
+impl Watch {
+    /// While looking closely: these hold a key of what lies here, so they are looked at first.
+    pub(crate) fn note_holders<'a>(&mut self, rows: impl Iterator<Item = &'a Row>, now: Now) {
+        self.note(rows, FIRST_MAX / 2, now);
+    }
+
+    fn note<'a>(&mut self, rows: impl Iterator<Item = &'a Row>, most: usize, now: Now) {
+        if self.looks == 0 {
+            return;
+        }
+        for row in rows {
+            let node = row.record.node;
+            if self.first.len() < most
+                && row.is_quiet(QUIET_MS.0, now)
+                && !self.first.contains(&node)
+            {
+                self.first.push(node);
+            }
+        }
+    }
 }
 
 impl Node {
@@ -66,10 +98,19 @@ impl Node {
             (false, true) => (1, QUIET_MS.1),
             (false, false) => return,
         };
-        let (quiet, next) = self.members.quiet(self.watch.place, count, quiet_ms, now);
+        let mut first = std::mem::take(&mut self.watch.first);
+        first.retain(|node| {
+            let row = self.members.get(*node).filter(|_| closely && *node != self.id);
+            row.is_some_and(|row| row.is_quiet(quiet_ms, now))
+        });
+        first.truncate(FIRST);
+        let rest = count - first.len().min(count);
+        let (mut quiet, next) = self.members.quiet(self.watch.place, rest, quiet_ms, now);
         self.watch.place = next;
         self.watch.look_ms = now.ms;
         self.watch.looks = self.watch.looks.saturating_sub(quiet.len());
+        quiet.retain(|node| !first.contains(node));
+        quiet.extend(first);
         for node in quiet {
             self.counters.looks += 1;
             let pending = Pending::Fetch { job: None, tags: Vec::new() };
@@ -79,7 +120,7 @@ impl Node {
     }
 
     /// Offers keys that are orphans, of statements that lie here whole, to who holds them now.
-    pub(crate) fn tend_orphans(&mut self) {
+    pub(crate) fn tend_orphans(&mut self, now: Now) {
         if self.members.down() < GONE_LEAST {
             return;
         }
@@ -96,7 +137,13 @@ impl Node {
                 .keys()
                 .iter()
                 .copied()
-                .filter(|key| *key != home && is_orphan(&self.members, *key))
+                .filter(|key| *key != home)
+                .filter(|key| {
+                    let holders: SmallVec<[&Row; REPLICAS]> =
+                        regular(&self.members, *key).collect();
+                    self.watch.note(holders.iter().copied(), FIRST_MAX, now);
+                    !holders.is_empty() && holders.iter().all(|row| !row.up())
+                })
                 .collect();
             if orphans.is_empty()
                 || !self.nodes_of(home).iter().take(TENDERS).any(|node| *node == self.id)
