@@ -1,7 +1,8 @@
 //! Nodes that crash and come back: what others know of them, and what questions find meanwhile.
 
+use novacula_catalog::Probe;
 use novacula_catalog::node::{Action, Config, Failure, Node};
-use novacula_catalog::node::{Event, MemberRecord, NodeId, RequestId};
+use novacula_catalog::node::{Event, MemberRecord, NodeId, QueryId, RequestId};
 use novacula_tests::simulation::hostile::{Peer, Target};
 use novacula_tests::simulation::mail::Campaign;
 use novacula_tests::simulation::scenario::options;
@@ -147,4 +148,38 @@ fn a_broken_connection_is_one_failure() {
     target.event(Event::Failed { request, why: Failure::Closed });
     assert!(!up(&target));
     assert_eq!(target.node.counters().peers_restarted, 6);
+}
+
+/// What the driver could not send is no failure of the peer, which is left alone for a second.
+#[test]
+fn what_never_left_is_no_failure() {
+    let peers: Vec<Peer> = (0..5).map(Peer::new).collect();
+    let mut target = Target::new(&peers, Config::default());
+    let other = peers[1].id();
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut ask = |target: &mut Target| -> Vec<RequestId> {
+        let mail = Campaign::new(1, 0.0, &mut rng).copy(&mut rng);
+        let probe = Box::new(Probe::new(&mail.digests, None, target.now.wall));
+        let (query, known) = (QueryId(rng.u64(..)), Vec::new());
+        let event = Event::Query { query, probe, sighting: None, known, deadline_ms: 500 };
+        let sent = target.event(event).into_iter().filter_map(|action| match action {
+            Action::Send { to, request, .. } if to == other => Some(request),
+            _ => None,
+        });
+        sent.collect()
+    };
+    let mut under_way: Vec<RequestId> = (0..5).flat_map(|_| ask(&mut target)).collect();
+    assert_eq!(under_way.len(), 5);
+    for request in under_way.drain(..) {
+        let actions = target.event(Event::Failed { request, why: Failure::Unsent });
+        assert!(!actions.iter().any(|one| matches!(one, Action::Send { to, .. } if *to == other)));
+    }
+    let up = |target: &Target| target.node.peers(9).iter().all(|peer| peer.up);
+    assert!(up(&target) && ask(&mut target).is_empty());
+    target.now.ms += 1_000;
+    let mut again = ask(&mut target);
+    assert_eq!(again.len(), 1);
+    target.event(Event::Failed { request: again.remove(0), why: Failure::Timeout });
+    assert!(up(&target), "one failure, and the first");
+    assert_eq!(target.node.counters().requests_failed, 6);
 }

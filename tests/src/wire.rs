@@ -14,7 +14,9 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
 use novacula_catalog::node::wire::{Observe, Refusal, Request, Response, Said};
-use novacula_catalog::node::{CERTIFICATE_SECS, Config, Group, GroupId, HostCertificate, Start};
+use novacula_catalog::node::{
+    CERTIFICATE_SECS, Config, Group, GroupId, HostCertificate, MemberRecord, Start,
+};
 use novacula_catalog::{Key, Time};
 use novacula_net::{Handle, Settings, Told};
 use tokio::runtime::Runtime;
@@ -284,6 +286,42 @@ impl Client {
         let answer = client.trip(hello).await;
         assert!(matches!(answer, Ok(Response::Welcome { .. })), "{answer:?}");
         client
+    }
+
+    /// Peer number `number` meets a node as a member that holds keys: the node has seen where it is.
+    ///
+    /// # Panics
+    /// When it is not taken in.
+    pub async fn join(number: u16, address: &Multiaddr) -> Self {
+        let mut client = Self::meet(number, address).await;
+        let peer = Peer::new(number);
+        let hello = client.trip(peer.hello(&Group::Open, &Group::Open).encode()).await;
+        let Ok(Response::Welcome { seen: Some(seen), .. }) = hello else { panic!("{hello:?}") };
+        let until = Time(NOW.0 + CERTIFICATE_SECS);
+        let certificate = HostCertificate::issue(&peer.site, peer.id(), until);
+        let made = Time(NOW.0 + 1);
+        let record =
+            MemberRecord::make(&peer.host, &Group::Open, certificate, made, vec![], vec![seen]);
+        let (group, record) = (Group::Open.id(), record.to_bytes());
+        let answer = client.trip(Request::Hello { versions: (1, 1), group, record }.encode()).await;
+        assert!(matches!(answer, Ok(Response::Welcome { .. })), "{answer:?}");
+        client
+    }
+
+    /// Takes requests and answers none for so long; how many there were.
+    pub async fn keep_silent(&mut self, time: Duration) -> usize {
+        let end = tokio::time::Instant::now() + time;
+        let mut kept = Vec::new();
+        while let Ok(event) = tokio::time::timeout_at(end, self.swarm.select_next_some()).await {
+            if let SwarmEvent::Behaviour(request_response::Event::Message {
+                message: request_response::Message::Request { channel, .. },
+                ..
+            }) = event
+            {
+                kept.push(channel);
+            }
+        }
+        kept.len()
     }
 
     /// Makes further connections, until there are so many.

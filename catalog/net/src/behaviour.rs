@@ -32,10 +32,14 @@ const PENDING_MAX: u32 = 256;
 /// Resident memory from which no new connection is made, in bytes: the agent's own data take
 /// some 200 MiB at their bounds, 1,000 connections over QUIC 95 MiB (measured).
 const MEMORY_MAX: usize = 1 << 30;
-/// Most requests of one peer under way at a time on one connection.
-const STREAMS_MAX: usize = 64;
-/// Longest wait for any response; the node's own waits are shorter.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Most requests of one peer under way at a time on one connection. What a peer has beyond is dropped
+/// unread; so no node has more under way to a peer, see [`crate::outgoing`].
+pub(crate) const STREAMS_MAX: usize = 64;
+/// Longest time for a peer's request, from its first byte to its answer's last.
+const SERVING_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for any response: twice the node's own longest. Until then a request that the node has
+/// given up is a stream of the connection.
+pub(crate) const ASKING_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest walk through Kademlia (its default is 60 s).
 const WALK_TIME_MAX: Duration = Duration::from_secs(20);
 /// How often Kademlia refreshes its table (its default).
@@ -50,7 +54,10 @@ pub(crate) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     crowd: Crowd,
     pub(crate) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub(crate) frames: request_response::Behaviour<Frames>,
+    /// What peers ask, and what is asked of them: each with streams of its own, so that neither takes
+    /// the other's.
+    pub(crate) serving: request_response::Behaviour<Frames>,
+    pub(crate) asking: request_response::Behaviour<Frames>,
     pub(crate) identify: identify::Behaviour,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
     pub(crate) gossip: gossipsub::Behaviour,
@@ -114,10 +121,13 @@ impl Behaviour {
         settings: &Settings,
     ) -> Result<Self, NetError> {
         let peer = key.public().to_peer_id();
-        let serves = ProtocolSupport::Full;
-        let requests = request_response::Config::default()
-            .with_request_timeout(REQUEST_TIME_MAX)
-            .with_max_concurrent_streams(STREAMS_MAX);
+        let frames = |support: ProtocolSupport, longest: Duration| {
+            let config = request_response::Config::default()
+                .with_request_timeout(longest)
+                .with_max_concurrent_streams(STREAMS_MAX);
+            let protocols = names.frames.iter().map(|name| (name.clone(), support.clone()));
+            request_response::Behaviour::with_codec(names.codec.clone(), protocols, config)
+        };
         let mdns = match settings.mdns {
             true => {
                 let mdns = mdns::tokio::Behaviour::new(mdns::Config::default(), peer);
@@ -132,11 +142,8 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),
             crowd: Crowd::new(PER_ADDRESS_MAX),
             blocked: allow_block_list::Behaviour::default(),
-            frames: request_response::Behaviour::with_codec(
-                names.codec.clone(),
-                names.frames.iter().map(|name| (name.clone(), serves.clone())),
-                requests,
-            ),
+            serving: frames(ProtocolSupport::Inbound, SERVING_TIME_MAX),
+            asking: frames(ProtocolSupport::Outbound, ASKING_TIME_MAX),
             identify: identify::Behaviour::new(identify),
             kad: discovery(peer, names),
             gossip: gossip(names)?,

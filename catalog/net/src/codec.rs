@@ -52,7 +52,12 @@ impl Codec for Frames {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, RESPONSE_LEN_MAX).await
+        let response = read(io, RESPONSE_LEN_MAX).await?;
+        // QUIC ends a stream that was dropped as one that was closed: no answer, and no false one.
+        if response.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream was dropped"));
+        }
+        Ok(response)
     }
 
     async fn write_request<T>(
@@ -92,5 +97,16 @@ mod tests {
         let longer = vec![1; REQUEST_LEN_MAX + 1];
         assert!(read(&mut Cursor::new(longer), REQUEST_LEN_MAX).await.is_err());
         assert_eq!(read(&mut Cursor::new(Vec::new()), 5).await.unwrap(), []);
+    }
+
+    /// It was taken for a malformed frame, and ten of those ban a peer.
+    #[tokio::test]
+    async fn a_dropped_stream_is_no_answer() {
+        let protocol = StreamProtocol::new("/novacula/test");
+        let mut frames = Frames::default();
+        let dropped = frames.read_response(&protocol, &mut Cursor::new(Vec::new())).await;
+        assert_eq!(dropped.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let answer = frames.read_response(&protocol, &mut Cursor::new(vec![1])).await;
+        assert_eq!(answer.unwrap(), [1]);
     }
 }

@@ -1,7 +1,7 @@
 //! The task that owns swarm and node. Events come from three sides (network, clock, agent); each
 //! is handed to the node, and what the node wants is carried out before the next one is taken.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -22,6 +22,7 @@ use crate::address::{forms, node_of, peer_of};
 use crate::behaviour::{Behaviour, Names};
 use crate::counts::DriverCounts;
 use crate::handle::{Answer, Ask, Told, View};
+use crate::outgoing::{Asking, Outgoing, Overdue, Place};
 use crate::process::Processes;
 use crate::record::Recorder;
 use crate::start::{Settings, is_relayed, reachable};
@@ -55,9 +56,8 @@ pub(crate) struct Driver {
     started: Instant,
     tell: mpsc::Sender<Told>,
     pub(crate) counts: DriverCounts,
-    /// Requests of ours that wait, with when they are given up.
-    sent: HashMap<OutboundRequestId, (u64, RequestId)>,
-    due: BTreeMap<(u64, RequestId), OutboundRequestId>,
+    /// Requests of ours.
+    pub(crate) outgoing: Outgoing<OutboundRequestId>,
     pub(crate) calls: HashMap<CallId, ResponseChannel<Vec<u8>>>,
     pub(crate) gossips: HashMap<GossipId, (MessageId, PeerId)>,
     queries: HashMap<QueryId, oneshot::Sender<Answer>>,
@@ -109,8 +109,7 @@ impl Driver {
             started,
             tell,
             counts: DriverCounts::default(),
-            sent: HashMap::new(),
-            due: BTreeMap::new(),
+            outgoing: Outgoing::default(),
             calls: HashMap::new(),
             gossips: HashMap::new(),
             queries: HashMap::new(),
@@ -173,11 +172,7 @@ impl Driver {
     /// How long nothing is due.
     fn wake(&self) -> Duration {
         let now_ms = self.now().ms;
-        let due = self
-            .due
-            .first_key_value()
-            .map_or(u64::MAX, |((at, _), _)| *at)
-            .min(self.node.wake_ms());
+        let due = self.outgoing.due_ms().unwrap_or(u64::MAX).min(self.node.wake_ms());
         Duration::from_millis(due.saturating_sub(now_ms)).min(TICK_MAX)
     }
 
@@ -236,10 +231,14 @@ impl Driver {
 
     fn on_time(&mut self) {
         let now_ms = self.now().ms;
-        while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now_ms) {
-            let ((_, request), id) = first.remove_entry();
-            self.sent.remove(&id);
-            self.todo.push_back(Event::Failed { request, why: Failure::Timeout });
+        while let Some(overdue) = self.outgoing.overdue(now_ms) {
+            match overdue {
+                Overdue::Unanswered(request) => {
+                    self.todo.push_back(Event::Failed { request, why: Failure::Timeout });
+                }
+                Overdue::Unsent(request) => self.unsent(request),
+                Overdue::Lost(peer) => self.advance(peer),
+            }
         }
         while let Some((at, peer)) = self.bans.first().copied().filter(|(at, _)| *at <= now_ms) {
             self.bans.remove(&(at, peer));
@@ -304,13 +303,13 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::Send { to, addresses, request, frame, purpose, timeout_ms } => {
-                self.record(purpose.name(), to, &frame);
-                self.send(to, &addresses, request, frame, timeout_ms);
+                let due_ms = self.now().ms.saturating_add(timeout_ms);
+                self.send(to, Asking { request, frame, purpose, addresses, due_ms });
             }
             Action::Respond { call, frame } => {
                 if let Some(channel) = self.calls.remove(&call) {
                     // Who has gone meanwhile does not hear it.
-                    let _ = self.swarm.behaviour_mut().frames.send_response(channel, frame);
+                    let _ = self.swarm.behaviour_mut().serving.send_response(channel, frame);
                 }
             }
             Action::Gossip { topic, frame } => self.gossip(topic, frame),
@@ -353,37 +352,47 @@ impl Driver {
         }
     }
 
-    fn record(&mut self, what: &str, to: NodeId, frame: &[u8]) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.note(what, &to.to_string(), frame);
-        }
-    }
-
-    fn send(
-        &mut self,
-        to: NodeId,
-        addresses: &[String],
-        request: RequestId,
-        frame: Vec<u8>,
-        timeout_ms: u64,
-    ) {
+    /// A request goes at once, or waits for its turn.
+    fn send(&mut self, to: NodeId, asking: Asking) {
+        let request = asking.request;
         let Some(peer) = peer_of(to) else {
             self.todo.push_back(Event::Failed { request, why: Failure::Unreachable });
             return;
         };
-        let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        let frames = &mut self.swarm.behaviour_mut().frames;
-        let id = frames.send_request_with_addresses(&peer, frame, addresses);
-        let at = self.now().ms.saturating_add(timeout_ms);
-        self.sent.insert(id, (at, request));
-        self.due.insert((at, request), id);
+        match self.outgoing.push(peer, asking) {
+            Place::First => {}
+            Place::Waits => {
+                self.counts.requests_lined_up += 1;
+                let waiting = self.outgoing.waiting() as u64;
+                self.counts.lined_up_most = self.counts.lined_up_most.max(waiting);
+            }
+            Place::Nowhere => self.unsent(request),
+        }
+        self.advance(peer);
+    }
+
+    fn unsent(&mut self, request: RequestId) {
+        self.counts.requests_unsent += 1;
+        self.todo.push_back(Event::Failed { request, why: Failure::Unsent });
+    }
+
+    /// Sends a peer what may go now.
+    fn advance(&mut self, peer: PeerId) {
+        let behaviour = &mut self.swarm.behaviour_mut().asking;
+        self.outgoing.advance(peer, |asking| {
+            if let (Some(recorder), Some(to)) = (&mut self.recorder, node_of(&peer)) {
+                recorder.note(asking.purpose.name(), &to.to_string(), &asking.frame);
+            }
+            let addresses = asking.addresses.iter().filter_map(|address| address.parse().ok());
+            behaviour.send_request_with_addresses(&peer, asking.frame, addresses.collect())
+        });
     }
 
     /// The node's number of a request that has ended; none when it was given up before.
     pub(crate) fn ended(&mut self, id: OutboundRequestId) -> Option<RequestId> {
-        let (at, request) = self.sent.remove(&id)?;
-        self.due.remove(&(at, request));
-        Some(request)
+        let (peer, request) = self.outgoing.ended(id)?;
+        self.advance(peer);
+        request
     }
 
     fn gossip(&mut self, topic: Topic, frame: Vec<u8>) {

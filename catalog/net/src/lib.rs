@@ -16,6 +16,7 @@ mod counts;
 mod crowd;
 mod driver;
 mod handle;
+mod outgoing;
 mod process;
 mod record;
 mod start;

@@ -124,7 +124,9 @@ impl Driver {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Frames(event) => self.on_frames(event),
+            BehaviourEvent::Serving(event) | BehaviourEvent::Asking(event) => {
+                self.on_frames(event);
+            }
             BehaviourEvent::Gossip(gossipsub::Event::Message {
                 propagation_source,
                 message_id,
@@ -220,9 +222,14 @@ impl Driver {
                     None => self.counts.responses_late += 1,
                 },
             },
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                let why = failure(&error);
+                if why == Failure::Unreachable {
+                    // What waits behind it would only be dialled for again.
+                    let gone = self.outgoing.give_up(&peer).into_iter();
+                    self.todo.extend(gone.map(|request| Event::Failed { request, why }));
+                }
                 if let Some(request) = self.ended(request_id) {
-                    let why = failure(&error);
                     self.todo.push_back(Event::Failed { request, why });
                 }
             }

@@ -99,6 +99,8 @@ pub enum Failure {
     Closed,
     /// The peer does not speak our protocol.
     Unsupported,
+    /// It never left: too many were under way to the peer. No fault of the peer's.
+    Unsent,
 }
 
 /// What happens to a node.

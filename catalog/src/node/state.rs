@@ -36,6 +36,8 @@ const EXPIRE_MS: u64 = 60_000;
 const GRACE_MS: u64 = 10_000;
 /// How long a leaving node waits for others to pull, in milliseconds.
 const LEAVE_MS: u64 = 10_000;
+/// How long a peer is left alone to which too many requests were under way, in seconds.
+const UNSENT_SECS: u32 = 1;
 /// Connections of which the state is kept.
 const LINKS_MAX: usize = 20_000;
 
@@ -426,10 +428,17 @@ impl Node {
         let Some(sent) = self.pending.remove(&request) else { return };
         self.counters.requests_failed += 1;
         self.counters.versions_refused += u64::from(why == Failure::Unsupported);
-        match &sent.what {
-            Pending::Leg(leg) => self.quotas.failed(sent.to, leg.keys.len(), now),
-            Pending::Hello => self.greeting_failed(sent.to),
-            _ => {}
+        if let Pending::Hello = sent.what {
+            self.greeting_failed(sent.to);
+        }
+        if why == Failure::Unsent {
+            // The others are asked, and the peer is no worse for it.
+            self.waits.told(sent.to, UNSENT_SECS, now);
+            self.drop_pending(sent.to, sent.what, now);
+            return;
+        }
+        if let Pending::Leg(leg) = &sent.what {
+            self.quotas.failed(sent.to, leg.keys.len(), now);
         }
         let sure = matches!(why, Failure::Unreachable | Failure::Unsupported);
         // All that was under way on a connection that broke is one failure: whether the peer answers
