@@ -106,7 +106,10 @@ fn transport(state: &NetworkState, leg: &str, (part, counter): (&str, &str), key
             let text = "no connection ever came about over UDP: open the port for UDP, in and out; peers are reached over TCP meanwhile";
             Leg::new(leg, false, text)
         }
-        _ => Leg::new(leg, true, format!("{listening} addresses, {carried} connections made")),
+        _ => {
+            let addresses = if listening == 1 { "address" } else { "addresses" };
+            Leg::new(leg, true, format!("{listening} {addresses}, {carried} connections made"))
+        }
     }
 }
 

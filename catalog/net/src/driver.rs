@@ -476,7 +476,8 @@ impl Driver {
                 // Behind a NAT nobody can dial what this host listens at; who tried would wait.
                 let heard = self.swarm.listeners();
                 let heard = heard.filter(|one| !self.settings.behind_nat || is_relayed(one));
-                reachable(self.swarm.external_addresses().chain(heard))
+                let all = self.swarm.external_addresses().chain(heard);
+                reachable(all, self.swarm.local_peer_id())
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, noise, tcp, yamux};
 use novacula_catalog::Time;
 use novacula_catalog::node::{Config, Start};
 use tokio::sync::mpsc;
@@ -137,17 +137,31 @@ fn swarm(key: &Keypair, names: &Names, settings: &Settings) -> Result<Swarm<Beha
         .build())
 }
 
-/// Addresses that others can dial, best first: not those of this host alone, unless there are
-/// no others (several nodes on one host).
-pub(crate) fn reachable<'a>(addresses: impl Iterator<Item = &'a Multiaddr>) -> Vec<String> {
-    let (local, mut others): (Vec<&Multiaddr>, Vec<&Multiaddr>) =
-        addresses.partition(|address| is_local(address));
+/// Addresses of this node that others can dial, each once and best first: not those of this host
+/// alone, unless there are no others (several nodes on one host). libp2p names one that is listened on
+/// and confirmed twice, and where another peer confirmed it, with this node's name behind it.
+pub(crate) fn reachable<'a>(
+    addresses: impl Iterator<Item = &'a Multiaddr>,
+    own: &PeerId,
+) -> Vec<String> {
+    let mut all: Vec<Multiaddr> = Vec::new();
+    for address in addresses {
+        let mut address = address.clone();
+        // Through a relay the name says who is meant.
+        if !is_relayed(&address) && address.iter().last() == Some(Protocol::P2p(*own)) {
+            address.pop();
+        }
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    let (local, mut others): (Vec<Multiaddr>, Vec<Multiaddr>) = all.into_iter().partition(is_local);
     if others.is_empty() {
         others = local;
     }
     // QUIC first: it needs a round trip less.
     others.sort_by_key(|address| !address.iter().any(|part| part == Protocol::QuicV1));
-    others.into_iter().map(ToString::to_string).collect()
+    others.iter().map(ToString::to_string).collect()
 }
 
 pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
@@ -162,4 +176,31 @@ pub(crate) fn is_local(address: &Multiaddr) -> bool {
         }
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With `relay`, the default, each address listened on is told to libp2p as one to be reached at,
+    /// and it took two of the four places in the membership record.
+    #[test]
+    fn each_address_is_named_once() {
+        let own = PeerId::random();
+        let named = |text: &str| format!("{text}/p2p/{own}").parse::<Multiaddr>().unwrap();
+        let address = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let (tcp, quic) = ("/ip4/192.0.2.7/tcp/25725", "/ip4/192.0.2.7/udp/25725/quic-v1");
+        let six = "/ip6/2001:db8::7/udp/25725/quic-v1";
+        let relay = format!("/ip4/192.0.2.9/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        let external = [address(tcp), address(quic), named(quic), named(&relay)];
+        let heard =
+            [address("/ip4/127.0.0.1/tcp/25725"), address(tcp), address(quic), address(six)];
+        let all: Vec<Multiaddr> =
+            external.into_iter().chain(heard).chain([named(&relay)]).collect();
+        let relayed = named(&relay).to_string();
+        assert_eq!(reachable(all.iter(), &own), [quic, six, tcp, &relayed]);
+        // Another's name is no part of this node's address.
+        let other = [address(&format!("{tcp}/p2p/{}", PeerId::random())), address(tcp)];
+        assert_eq!(reachable(other.iter(), &own).len(), 2);
+    }
 }

@@ -61,7 +61,9 @@ fn sites_meet_over_ipv6_and_one_over_tcp_alone() {
     }
     assert!(voices[1].counter("connections_quic") > 0);
     let third = state(&mut voices[2]);
-    assert!(third.addresses.iter().all(|address| address.contains("/tcp/")), "{third:?}");
+    assert_eq!(third.addresses, [format!("/ip6/fd00:9::3/tcp/{PORT}")], "named once");
+    let named = voices[0].peers().peers.into_iter().map(|peer| peer.addresses.len());
+    assert_eq!(named.sum::<usize>(), 2 + 1, "each address once, in what others know too");
     assert_eq!(third.counters["connections_quic"], 0, "UDP does not reach it");
     assert!(third.counters["connections_tcp"] > 0);
     drop(daemons);
