@@ -63,7 +63,11 @@ fn split_port(text: &str) -> Option<(&str, u16)> {
 /// The address with the node's key in it: whoever answers there must own that key.
 #[must_use]
 pub fn pinned(address: &Multiaddr, node: NodeId) -> Option<Multiaddr> {
-    let bare: Multiaddr = address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();
+    let mut bare = address.clone();
+    // The name of a relay stays: it stands before the way through it.
+    while matches!(bare.iter().last(), Some(Protocol::P2p(_))) {
+        bare.pop();
+    }
     Some(bare.with(Protocol::P2p(peer_of(node)?)))
 }
 
@@ -138,6 +142,15 @@ mod tests {
         let peer = peer_of(node).unwrap();
         assert_eq!(node_of(&peer), Some(node));
         let address = forms("192.0.2.7").unwrap().remove(0);
-        assert!(pinned(&address, node).unwrap().to_string().ends_with(&peer.to_string()));
+        let whole = format!("{address}/p2p/{peer}");
+        assert_eq!(pinned(&address, node).unwrap().to_string(), whole);
+        let other = address.with(Protocol::P2p(PeerId::random()));
+        assert_eq!(pinned(&other, node).unwrap().to_string(), whole);
+        // A relay's name was lost, and with it the way of an invitation from behind a NAT.
+        let relayed = other.with(Protocol::P2pCircuit);
+        let through = format!("{relayed}/p2p/{peer}");
+        for form in [&relayed, &relayed.clone().with(Protocol::P2p(peer))] {
+            assert_eq!(pinned(form, node).unwrap().to_string(), through);
+        }
     }
 }

@@ -139,9 +139,9 @@ fn peer_id(node: &str) -> String {
 
 #[test]
 fn a_site_behind_a_nat_takes_part_through_a_relay() {
-    let lan = Lan::new(3);
+    let lan = Lan::new(4);
     let hidden: Net = lan.behind(3);
-    let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let places: Vec<Place> = (0..4).map(|_| Place::new()).collect();
     let serve = |n: usize| {
         let listen = quic_and_tcp(&format!("/ip4/10.9.0.{n}"));
         let first = if n == 1 { "" } else { "10.9.0.1" };
@@ -151,7 +151,7 @@ fn a_site_behind_a_nat_takes_part_through_a_relay() {
     let listen = quic_and_tcp("/ip4/192.168.3.2");
     let inside =
         places[2].serve_in(Some(&hidden), &config(&listen, "10.9.0.1", "behind_nat = true\n"));
-    let mut voices: Vec<Voice> = places.iter().map(Voice::of).collect();
+    let mut voices: Vec<Voice> = places[..3].iter().map(Voice::of).collect();
     // All three know each other; the hidden one names addresses that lead through a relay.
     for voice in &mut voices {
         wait_until("all three are known", MEET_TIME_MAX, || state(voice).up == 3);
@@ -166,6 +166,12 @@ fn a_site_behind_a_nat_takes_part_through_a_relay() {
         let [one, hidden, two] = [0, 2, 1].map(|at: usize| voices[at].deliver(number).0.spread);
         (one, hidden, two) == (1, 2, 3)
     });
+    // Its invitation leads who knows nobody else through the relay.
+    let fourth = quic_and_tcp("/ip4/10.9.0.4");
+    let guest = places[3].serve_in(Some(lan.site(4)), &config(&fourth, "", ""));
+    let invite = places[2].run(&["identity", "invite", "--json"]).json();
+    let accepted = places[3].run(&["identity", "accept", invite["code"].as_str().unwrap()]);
+    assert_eq!(accepted.code, 0, "{accepted:?}");
     // Nobody reaches it directly unless a hole was punched.
     let direct = lan
         .site(1)
@@ -176,7 +182,7 @@ fn a_site_behind_a_nat_takes_part_through_a_relay() {
     assert!(direct.success(), "the wall has a gap");
     let punched = voices[2].peers().peers.iter().filter(|peer| peer.connected).count();
     println!("behind the NAT: {punched} peers connected; mail {number} was seen by all three");
-    drop((open, inside));
+    drop((open, inside, guest));
 }
 
 #[test]
