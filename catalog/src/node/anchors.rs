@@ -15,7 +15,7 @@ use crate::node::api::Now;
 use crate::node::config::REPLICAS;
 use crate::node::host::NodeId;
 use crate::node::membership::mix;
-use crate::node::placement::{ANCHORS, Placement, beside, place};
+use crate::node::placement::{ANCHORS, Placed, Placement, beside, place};
 use crate::node::state::Node;
 
 /// Keys at which it is counted how many holders are trusted: half a millisecond's work.
@@ -91,13 +91,20 @@ impl Node {
     }
 
     /// Those of a mail's keys that are to be stated and asked beside their holders too. `home` is
-    /// the one under which its statement lies whole: who holds that key alone could hide it.
-    pub(crate) fn wary_of(&mut self, keys: &[Key], home: Option<Key>, now: Now) -> Vec<Key> {
+    /// the one under which its statement lies whole: who holds that key alone could hide it. All of
+    /// the keys are `placed`.
+    pub(crate) fn wary_of(
+        &mut self,
+        keys: &[Key],
+        placed: &Placed,
+        home: Option<Key>,
+        now: Now,
+    ) -> Vec<Key> {
         if !self.replica.trusts_somebody() {
             return Vec::new();
         }
         let counted =
-            keys.iter().map(|key| (*key, self.trusted_holders(&place(&self.members, *key))));
+            keys.iter().filter_map(|key| Some((*key, self.trusted_holders(placed.at(*key)?))));
         let few: SmallVec<[(Key, usize); 8]> = counted.filter(|one| one.1 < ENOUGH).collect();
         if few.is_empty() {
             return Vec::new();
@@ -130,18 +137,29 @@ impl Node {
 
     /// The trusted members nearest to a key, beside its holders.
     pub(crate) fn anchors_of(&self, key: Key) -> SmallVec<[NodeId; ANCHORS]> {
-        let placement = place(&self.members, key);
+        self.anchors_beside(key, &place(&self.members, key))
+    }
+
+    /// The same, beside holders that are known already.
+    pub(crate) fn anchors_beside(
+        &self,
+        key: Key,
+        placement: &Placement,
+    ) -> SmallVec<[NodeId; ANCHORS]> {
         let rows = self.members.rows();
-        let anchors = beside(&self.members, key, &placement, |row| self.trusts(&row.record.site()));
+        let anchors = beside(&self.members, key, placement, |row| self.trusts(&row.record.site()));
         anchors.into_iter().map(|at| rows[at as usize].record.node).collect()
     }
 
     /// Whom this node asks about each of a mail's keys: its holders, and anchors where it is wary.
     #[must_use]
     pub fn asks(&mut self, keys: &[Key], now: Now) -> Vec<(Key, Vec<NodeId>)> {
-        let wary = self.wary_of(keys, keys.iter().min().copied(), now);
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        let placed = Placed::of(&self.members, &sorted);
+        let wary = self.wary_of(keys, &placed, sorted.first().copied(), now);
         let asked = keys.iter().map(|key| {
-            let mut nodes = self.nodes_of(*key);
+            let mut nodes = self.nodes_in(&placed, *key);
             if wary.contains(key) {
                 nodes.extend(self.anchors_of(*key));
             }

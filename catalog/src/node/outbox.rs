@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::node::api::{Action, Keep, Now};
+use crate::node::placement::Placed;
 use crate::node::query::{Job, Own};
 use crate::node::replica::{home_of, tag_of};
 use crate::node::state::Node;
@@ -173,12 +174,13 @@ impl Node {
             };
             let Some(home) = home_of(&own.statement) else { continue };
             let tag = tag_of(&own.statement);
-            for key in own.statement.keys() {
-                for node in self.nodes_of(*key) {
-                    self.queue_offer(node, true, Ref { key: *key, tag, home });
+            let placed = Placed::of(&self.members, own.statement.keys());
+            for (key, placement) in placed.iter() {
+                for node in self.nodes_at(placement) {
+                    self.queue_offer(node, true, Ref { key, tag, home });
                 }
             }
-            for key in self.wary_of(own.statement.keys(), Some(home), now) {
+            for key in self.wary_of(own.statement.keys(), &placed, Some(home), now) {
                 for node in self.anchors_of(key) {
                     self.queue_offer(node, true, Ref { key, tag, home });
                     self.queue_offer(node, true, Ref { key: home, tag, home });

@@ -155,6 +155,26 @@ fn place_among(members: &Membership, key: Key, may_hold: impl Fn(&Row) -> bool) 
     found
 }
 
+/// Who holds each of a mail's keys, by the table as it is now: found once, looked at by all who need it.
+pub(crate) struct Placed(Vec<(Key, Placement)>);
+
+impl Placed {
+    /// The keys ascend.
+    pub(crate) fn of(members: &Membership, keys: &[Key]) -> Self {
+        debug_assert!(keys.is_sorted());
+        Self(keys.iter().map(|key| (*key, place(members, *key))).collect())
+    }
+
+    pub(crate) fn at(&self, key: Key) -> Option<&Placement> {
+        let at = self.0.binary_search_by_key(&key, |one| one.0).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Placement)> {
+        self.0.iter().map(|(key, placement)| (*key, placement))
+    }
+}
+
 /// The nearest members beside a key's holders that are `trusted`, one in a network: indices into
 /// [`Membership::rows`].
 pub(crate) fn beside(

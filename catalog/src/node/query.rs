@@ -17,7 +17,7 @@ use crate::entry::Witness;
 use crate::matching::Probe;
 use crate::node::api::{Action, Completeness, Now, Purpose, QueryId, Why};
 use crate::node::host::NodeId;
-use crate::node::placement::place;
+use crate::node::placement::{Placed, Placement, place};
 use crate::node::replica::{home_of, tag_of};
 use crate::node::state::{Node, Pending};
 use crate::node::wire::{KNOWN_MAX, Observe, Pointer, Request, Said, Standing, Tag};
@@ -154,7 +154,9 @@ impl Node {
         keys.sort_unstable();
         keys.dedup();
         let number = self.next_number();
-        let wary = self.wary_in(query.as_ref().map(|(_, probe)| &**probe), own.as_deref(), now);
+        let placed = Placed::of(&self.members, &keys);
+        let probe = query.as_ref().map(|(_, probe)| &**probe);
+        let wary = self.wary_in(probe, own.as_deref(), &placed, now);
         let job = Job {
             query,
             own,
@@ -178,13 +180,19 @@ impl Node {
             self.deadlines.insert((deadline_ms, number));
         }
         self.jobs.insert(number, job);
-        self.send_legs(number, &keys, 0, now);
+        self.send_legs(number, &placed, 0, now);
         Some(number)
     }
 
     /// The keys of a job for which anchors are asked. Keys of this week's salt and of last week's
     /// are no one lot: who draws identities draws them for one.
-    fn wary_in(&mut self, probe: Option<&Probe>, own: Option<&Own>, now: Now) -> Vec<Key> {
+    fn wary_in(
+        &mut self,
+        probe: Option<&Probe>,
+        own: Option<&Own>,
+        placed: &Placed,
+        now: Now,
+    ) -> Vec<Key> {
         let said: &[Key] = own.map_or(&[], |own| own.statement.keys());
         let emitted = probe.map_or(said, Probe::emitted);
         let former: Vec<Key> = probe
@@ -193,18 +201,19 @@ impl Node {
             .filter(|key| !emitted.contains(key) && !said.contains(key))
             .collect();
         let lot = if said.is_empty() { emitted } else { said }.to_vec();
-        let mut wary = self.wary_of(&lot, own.and_then(|own| home_of(&own.statement)), now);
-        wary.extend(self.wary_of(&former, None, now));
+        let home = own.and_then(|own| home_of(&own.statement));
+        let mut wary = self.wary_of(&lot, placed, home, now);
+        wary.extend(self.wary_of(&former, placed, None, now));
         self.counters.keys_anchored += wary.len() as u64;
         wary
     }
 
     /// One request to every distinct peer that holds one of the keys, or is an anchor of it, and was
     /// not asked yet. Anchors get the whole statement, which lies under its home's key there.
-    fn send_legs(&mut self, number: u64, keys: &[Key], round: u8, now: Now) {
+    fn send_legs(&mut self, number: u64, placed: &Placed, round: u8, now: Now) {
         let Some(job) = self.jobs.get(&number) else { return };
         let home = job.own.as_ref().and_then(|own| home_of(&own.statement));
-        let mut homes = home.map(|key| self.nodes_of(key)).unwrap_or_default();
+        let mut homes = home.map(|key| self.nodes_in(placed, key)).unwrap_or_default();
         let mut plan: BTreeMap<NodeId, Vec<Key>> = BTreeMap::new();
         let mut ask = |node: NodeId, key: Key| {
             if job.asked.get(&node).is_none_or(|asked| !asked.contains(&key)) {
@@ -212,22 +221,21 @@ impl Node {
                 keys.extend((!keys.contains(&key)).then_some(key));
             }
         };
-        for key in keys {
-            let placement = place(&self.members, *key);
+        for (key, placement) in placed.iter() {
             self.counters.placements_relaxed += u64::from(placement.relaxed);
             for holder in &placement.holders {
-                ask(self.members.rows()[*holder as usize].record.node, *key);
+                ask(self.members.rows()[*holder as usize].record.node, key);
             }
-            if job.wary.contains(key) {
-                for anchor in self.anchors_of(*key) {
-                    ask(anchor, *key);
+            if job.wary.contains(&key) {
+                for anchor in self.anchors_beside(key, placement) {
+                    ask(anchor, key);
                     home.into_iter().for_each(|home| ask(anchor, home));
                     homes.push(anchor);
                 }
             }
         }
         let least = job.query.as_ref().and_then(|(_, probe)| probe.emitted().iter().min().copied());
-        let mut inline = least.map(|key| self.nodes_of(key)).unwrap_or_default();
+        let mut inline = least.map(|key| self.nodes_in(placed, key)).unwrap_or_default();
         inline.retain(|node| *node != self.id);
         inline.truncate(INLINE_PEERS);
         for (node, mut keys) in plan {
@@ -344,7 +352,8 @@ impl Node {
             if let Some(asked) = job.asked.get_mut(&to) {
                 asked.retain(|key| !leg.keys.contains(key));
             }
-            self.send_legs(number, &leg.keys, leg.round + 1, now);
+            let placed = Placed::of(&self.members, &leg.keys);
+            self.send_legs(number, &placed, leg.round + 1, now);
         } else {
             job.lost += usize::from(leg.states);
         }
@@ -460,8 +469,17 @@ impl Node {
 
     /// Who holds a key, this node included.
     pub(crate) fn nodes_of(&self, key: Key) -> Vec<NodeId> {
+        self.nodes_at(&place(&self.members, key))
+    }
+
+    /// The same, of a key that may be placed already.
+    pub(crate) fn nodes_in(&self, placed: &Placed, key: Key) -> Vec<NodeId> {
+        placed.at(key).map_or_else(|| self.nodes_of(key), |placement| self.nodes_at(placement))
+    }
+
+    pub(crate) fn nodes_at(&self, placement: &Placement) -> Vec<NodeId> {
         let rows = self.members.rows();
-        place(&self.members, key).holders.iter().map(|at| rows[*at as usize].record.node).collect()
+        placement.holders.iter().map(|at| rows[*at as usize].record.node).collect()
     }
 }
 
