@@ -48,7 +48,9 @@ fn a_burst_of_questions_waits_for_its_turn() {
                 assert!(started.elapsed() < MEET_TIME_MAX, "they do not meet over {over}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            let started = Instant::now();
             let (first, second) = futures::join!(ask(&one, 1, BURST), ask(&two, 2, BURST));
+            println!("{over}: {BURST} questions each way in {:?}", started.elapsed());
             for (node, answers) in [(&one, first), (&two, second)] {
                 let seen = view(node).await;
                 let (counters, peer) = (&seen.counters, &seen.peers[0]);
