@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use novacula_catalog::node::PrefixBits;
 use novacula_catalog::{Rates, STATEMENTS_MAX_DEFAULT, SiteId};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 
 use network::DEFAULT_LISTEN;
 pub use network::GroupConfig;
 pub(crate) use network::NetworkConfig;
+
+/// Before what `log` says: libp2p has a warning for each stream that a stranger opens beyond a bound.
+const QUIET: &str = "libp2p=error";
 
 /// Most connections at a time that the socket serves.
 const CONNECTIONS_MAX_DEFAULT: usize = 4096;
@@ -264,10 +268,17 @@ impl Config {
             }
         }
         self.check_network()?;
-        self.log
-            .parse::<tracing_subscriber::EnvFilter>()
-            .map(|_| ())
-            .map_err(|error| format!("log = {:?}: {error}", self.log))
+        self.log_filter().map(|_| ())
+    }
+
+    /// What is logged.
+    ///
+    /// # Errors
+    /// When the setting is no filter.
+    pub fn log_filter(&self) -> Result<EnvFilter, String> {
+        let wrong = |error| format!("log = {:?}: {error}", self.log);
+        self.log.parse::<EnvFilter>().map_err(wrong)?;
+        format!("{QUIET},{}", self.log).parse().map_err(wrong)
     }
 
     /// Where the TCP door is, if it is open. Beyond this host a proxy with TLS must stand before it.
@@ -379,6 +390,16 @@ mod tests {
         check("group_reports_min = 0", Some("group_reports_min"));
         check(&format!("group_key = \"{}\"", "5f".repeat(32)), None);
         check("group_sites = [\"abc\"]", Some("group_sites"));
+    }
+
+    #[test]
+    fn libp2p_says_what_is_wrong_and_more_only_when_asked() {
+        let filter = |log: &str| Config { log: log.into(), ..Config::default() }.log_filter();
+        let named = |log: &str| filter(log).unwrap().to_string();
+        assert!(named("info").contains("libp2p=error") && named("info").contains("info"));
+        let asked = named("info,libp2p=warn");
+        assert!(asked.contains("libp2p=warn") && !asked.contains("libp2p=error"), "{asked}");
+        assert!(filter("=,=").unwrap_err().starts_with("log = \"=,=\""));
     }
 
     #[test]

@@ -79,7 +79,7 @@ async fn open_tcp(address: std::net::SocketAddr) -> anyhow::Result<tokio::net::T
 }
 
 fn start_log(config: &Config) -> anyhow::Result<Filter> {
-    let filter: EnvFilter = config.log.parse().context("read the setting log")?;
+    let filter = config.log_filter().map_err(anyhow::Error::msg)?;
     let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
@@ -102,7 +102,7 @@ async fn reload_on(
             Err(error) => error!("the configuration stays as it was: failed to {error:#}"),
             Ok(config) => {
                 // The text was checked when it was read.
-                if let Ok(fresh) = config.log.parse::<EnvFilter>() {
+                if let Ok(fresh) = config.log_filter() {
                     let _ = filter.reload(fresh);
                 }
                 if reload.send(config).await.is_err() {

@@ -151,4 +151,7 @@ fn slow_peers_harm_nobody() {
     assert!(strangers as usize >= PEERS, "who does not read is answered all the same");
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     assert!(grown < GROWTH_MAX_KIB, "{grown} KiB more");
+    // libp2p warns of each stream that is one too many.
+    let log = daemons[0].log();
+    assert!(!log.contains("Dropping inbound stream"), "{} lines", log.lines().count());
 }
