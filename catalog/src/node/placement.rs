@@ -279,6 +279,28 @@ mod tests {
     }
 
     #[test]
+    fn all_members_are_found_while_others_come_and_go() {
+        let mut members = table(200, 50);
+        let mut all: Vec<Arc<MemberRecord>> =
+            members.rows().iter().map(|row| Arc::clone(&row.record)).collect();
+        fastrand::Rng::with_seed(1).shuffle(&mut all);
+        let found = |members: &Membership, record: &MemberRecord| {
+            let row = members.get(record.node);
+            assert!(row.is_none_or(|row| row.record.node == record.node));
+            assert_eq!(members.network_of(record.site()), row.map(|row| row.network));
+            row.is_some()
+        };
+        for gone in 0..all.len() {
+            members.forget(all[gone].node);
+            assert!(all.iter().enumerate().all(|(at, one)| found(&members, one) == (at > gone)));
+        }
+        for back in 0..all.len() {
+            members.learn(Arc::clone(&all[back]), NOW);
+            assert!(all.iter().enumerate().all(|(at, one)| found(&members, one) == (at <= back)));
+        }
+    }
+
+    #[test]
     fn six_distinct_peers_in_six_networks() {
         let members = table(300, 60);
         for key in 0..500 {
