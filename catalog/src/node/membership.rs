@@ -7,6 +7,7 @@
 //! peers. Only "does not answer" is a view of one's own: replicas are then chosen as if the
 //! member were not there, by everybody who noticed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -113,7 +114,8 @@ pub(crate) struct Membership {
     sites: HashTable<u32>,
     sums: [u64; MEMBER_BUCKETS],
     changes: u64,
-    down: usize,
+    /// Members that do not answer, in the order of the rows.
+    down: BTreeSet<(u64, NodeId)>,
 }
 
 /// The finaliser of SplitMix64: spreads bits evenly.
@@ -172,8 +174,8 @@ pub(crate) fn part_of(record: &MemberRecord) -> u8 {
 impl Membership {
     pub(crate) fn new(home: NodeId, prefix: PrefixBits, rows_max: usize) -> Self {
         let (rows, nodes, sites) = (Vec::new(), HashTable::new(), HashTable::new());
-        let (sums, rows_max) = ([0; MEMBER_BUCKETS], rows_max.max(1));
-        Self { home, prefix, rows_max, rows, nodes, sites, sums, changes: 0, down: 0 }
+        let (sums, rows_max, down) = ([0; MEMBER_BUCKETS], rows_max.max(1), BTreeSet::new());
+        Self { home, prefix, rows_max, rows, nodes, sites, sums, changes: 0, down }
     }
 
     /// All members, by place.
@@ -193,7 +195,7 @@ impl Membership {
 
     /// Members that do not answer.
     pub(crate) fn down(&self) -> usize {
-        self.down
+        self.down.len()
     }
 
     fn index(&self, node: NodeId) -> Option<usize> {
@@ -339,7 +341,7 @@ impl Membership {
         }
         row.retry = 0;
         row.returns = row.returns.wrapping_add(1);
-        self.down -= 1;
+        self.down.remove(&(row.pos, node));
         self.changes += 1;
         true
     }
@@ -357,7 +359,7 @@ impl Membership {
         row.fails = row.fails.saturating_add(1).min(20);
         if row.up() {
             self.changes += 1;
-            self.down += 1;
+            self.down.insert((row.pos, node));
         }
         row.retry = step(now.ms.saturating_add(wait.min(RETRY_MS.1)));
     }
@@ -371,13 +373,12 @@ impl Membership {
     /// Up to `max` members that did not answer and are to be tried again now, beginning at a
     /// place on the ring.
     pub(crate) fn retries(&self, now: Now, from: u64, max: usize) -> Vec<NodeId> {
-        if self.down == 0 {
-            return Vec::new();
-        }
-        let start = self.rows.partition_point(|row| row.pos < from);
-        let (before, after) = self.rows.split_at(start);
-        let due = after.iter().chain(before).filter(|row| !row.up() && row.retry <= step(now.ms));
-        due.take(max).map(|row| row.record.node).collect()
+        let from = (from, NodeId([0; 32]));
+        let (before, after) = (self.down.range(..from), self.down.range(from..));
+        let due = after
+            .chain(before)
+            .filter(|(_, node)| self.get(*node).is_some_and(|row| row.retry <= step(now.ms)));
+        due.take(max).map(|(_, node)| *node).collect()
     }
 
     /// Up to `max` members that answered when last spoken with, and were not heard of for
@@ -450,7 +451,7 @@ impl Membership {
         }
         let row = self.rows.remove(at);
         self.sums[bucket_of(row.pos)] ^= sum_of(&row.record);
-        self.down -= usize::from(!row.up());
+        self.down.remove(&(row.pos, row.record.node));
         self.changes += 1;
     }
 
