@@ -280,6 +280,7 @@ text = ("v=DKIM1; k=rsa; p=" + sys.argv[1]).encode()
 parts = b"".join(bytes([len(text[at:at + 200])]) + text[at:at + 200] for at in range(0, len(text), 200))
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 5053))
+print("listens", flush=True)
 while True:
     query, whence = server.recvfrom(4096)
     end = query.index(0, 12) + 5
@@ -306,6 +307,8 @@ fn client_and_authentication_go_along() {
     let public: String = public.lines().filter(|line| !line.starts_with('-')).collect();
     let log = rig.place.path().join("dns.log");
     let _dns = Daemon::start(rig.net.command("python3").args(["-c", DNS, &public]), &log);
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    wait_for("the name server", || said().contains("listens").then_some(()));
     let sign = |mail: &[u8], domain: &str| {
         let output = run_with(Command::new("perl").args(["-e", SIGN, &key, domain]), mail);
         assert!(output.status.success(), "{}", both(&output));
