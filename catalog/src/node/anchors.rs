@@ -158,12 +158,13 @@ impl Node {
         sorted.sort_unstable();
         let placed = Placed::of(&self.members, &sorted);
         let wary = self.wary_of(keys, &placed, sorted.first().copied(), now);
-        let asked = keys.iter().map(|key| {
-            let mut nodes = self.nodes_in(&placed, *key);
+        let asked = keys.iter().filter_map(|key| {
+            let placement = placed.at(*key)?;
+            let mut nodes = self.nodes_at(placement);
             if wary.contains(key) {
-                nodes.extend(self.anchors_of(*key));
+                nodes.extend(self.anchors_beside(*key, placement));
             }
-            (*key, nodes)
+            Some((*key, nodes))
         });
         asked.collect()
     }

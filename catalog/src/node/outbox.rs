@@ -181,7 +181,8 @@ impl Node {
                 }
             }
             for key in self.wary_of(own.statement.keys(), &placed, Some(home), now) {
-                for node in self.anchors_of(key) {
+                let Some(placement) = placed.at(key) else { continue };
+                for node in self.anchors_beside(key, placement) {
                     self.queue_offer(node, true, Ref { key, tag, home });
                     self.queue_offer(node, true, Ref { key: home, tag, home });
                 }
