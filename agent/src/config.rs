@@ -276,9 +276,8 @@ impl Config {
     /// # Errors
     /// When the setting is no filter.
     pub fn log_filter(&self) -> Result<EnvFilter, String> {
-        let wrong = |error| format!("log = {:?}: {error}", self.log);
-        self.log.parse::<EnvFilter>().map_err(wrong)?;
-        format!("{QUIET},{}", self.log).parse().map_err(wrong)
+        let filter = format!("{QUIET},{}", self.log).parse();
+        filter.map_err(|error| format!("log = {:?}: {error}", self.log))
     }
 
     /// Where the TCP door is, if it is open. Beyond this host a proxy with TLS must stand before it.
